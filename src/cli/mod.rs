@@ -1,0 +1,34 @@
+//! The command line: arguments in, text or JSON out. One file per command; exit codes 0 yes, 1 no, 2 error.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The 911 dispatcher of a fleet of services.
+#[derive(Parser)]
+#[command(name = "ops", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Each command's arguments live in its own file.
+#[derive(Subcommand)]
+enum Command {}
+
+/// Parses the process's arguments and runs the command.
+pub fn main() -> ExitCode {
+    match Cli::parse().command {}
+}
+
+/// 0 yes, 1 no, 2 error: the error goes to stderr with its causes.
+pub fn exit(answer: anyhow::Result<bool>) -> ExitCode {
+    match answer {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! HMS-OPS: sensors -> `ops.metrics` -> processor (window, verdict, playbook) -> `ops.incidents` -> actors -> the world.
+//!
+//! One folder per stage of the flow:
+//!
+//! - [`model`]: the pure words: reading, spec, incident, rollup, ids.
+//! - [`spec`]: `*.ops.yaml` -> [`model::spec::Spec`], with errors that give line, column and the mend.
+//! - [`codec`]: bytes <-> model (Avro, JSON).
+//! - [`window`]: pure arithmetic: counters per step, nearest rank, digest, the clock of a partition.
+//! - [`processor`]: `core` (pure: `step(record) -> effects`), `incident` (the machine of a cause), `restore`, `worker`.
+//! - [`bus`]: the only code that knows rdkafka.
+//! - [`actors`]: guard -> act -> outcome, once for all actors; autoscaler, pager, archiver.
+//! - [`world`]: drivers: Kubernetes, webhook.
+//! - [`vault`]: HMS-DTA, the archive.
+//! - [`local`]: a single-node Apache Kafka and the demo's world, for demo and tests.
+//! - [`telemetry`]: log events and metrics of our own.
+//! - [`cli`]: one file per command.
+
+pub mod actors;
+pub mod bus;
+pub mod cli;
+pub mod codec;
+pub mod local;
+pub mod model;
+pub mod processor;
+pub mod spec;
+pub mod telemetry;
+pub mod vault;
+pub mod window;
+pub mod world;

@@ -1,0 +1,11 @@
+//! The pure words of the system: what a reading, a spec, an incident and an action *are*.
+//!
+//! No I/O, no clock, no logging. Everything else in the crate speaks in these types.
+
+pub mod ids;
+pub mod incident;
+pub mod reading;
+pub mod spec;
+pub mod state;
+
+pub use ids::{ActionId, IncidentId, ServiceId, SpecHash};

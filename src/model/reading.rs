@@ -1,0 +1,107 @@
+//! A reading: one value of one sensor of one service at one event time, and why one is refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One reading, as decoded from a record of `ops.metrics` and before it is judged against a spec.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Id of the service (from the value, else from the record's key).
+    pub service: String,
+    /// Name of the sensor.
+    pub sensor: String,
+    /// Event time, ms since the Unix epoch, set where it was measured.
+    pub ts: i64,
+    /// Finite; -0.0 was made 0.0.
+    pub value: f64,
+    /// Decide nothing; handed to actions (`pod`, `version`, ...).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// Why a record of `ops.metrics` was refused. The order is the order in which the reasons are looked for:
+/// the first that applies is the one that is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// The first byte belongs to no encoding that is known.
+    BadMagic,
+    /// Avro, by a schema that is not known.
+    UnknownSchema,
+    /// The value ends before its reading does (an empty value included).
+    Truncated,
+    /// Bytes follow the reading.
+    TrailingBytes,
+    /// The value is larger than 32 KiB.
+    TooLarge,
+    /// The record has no value.
+    NullValue,
+    /// Not readable in the encoding that its first byte announces.
+    Malformed,
+    /// Service or sensor breaks the naming rule, or there is none.
+    BadName,
+    /// NaN or an infinity.
+    ValueNotFinite,
+    /// `ts` is zero or negative.
+    TsInvalid,
+    /// More than 5 s ahead of the record's own append time.
+    TsFuture,
+    /// No spec is active for this service.
+    UnknownService,
+    /// The service's spec does not declare this sensor.
+    UnknownSensor,
+    /// The partition holds as many series as it may.
+    SeriesLimit,
+    /// So old that no window of the service can hold it any more.
+    TsLate,
+}
+
+impl RejectReason {
+    /// Every reason, in order.
+    pub const ALL: [Self; 15] = [
+        Self::BadMagic,
+        Self::UnknownSchema,
+        Self::Truncated,
+        Self::TrailingBytes,
+        Self::TooLarge,
+        Self::NullValue,
+        Self::Malformed,
+        Self::BadName,
+        Self::ValueNotFinite,
+        Self::TsInvalid,
+        Self::TsFuture,
+        Self::UnknownService,
+        Self::UnknownSensor,
+        Self::SeriesLimit,
+        Self::TsLate,
+    ];
+
+    /// The name on the bus, in metrics and in `--json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadMagic => "bad_magic",
+            Self::UnknownSchema => "unknown_schema",
+            Self::Truncated => "truncated",
+            Self::TrailingBytes => "trailing_bytes",
+            Self::TooLarge => "too_large",
+            Self::NullValue => "null_value",
+            Self::Malformed => "malformed",
+            Self::BadName => "bad_name",
+            Self::ValueNotFinite => "value_not_finite",
+            Self::TsInvalid => "ts_invalid",
+            Self::TsFuture => "ts_future",
+            Self::UnknownService => "unknown_service",
+            Self::UnknownSensor => "unknown_sensor",
+            Self::SeriesLimit => "series_limit",
+            Self::TsLate => "ts_late",
+        }
+    }
+}
+
+impl fmt::Display for RejectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
