@@ -7,5 +7,6 @@ pub mod incident;
 pub mod reading;
 pub mod spec;
 pub mod state;
+pub mod topics;
 
 pub use ids::{ActionId, IncidentId, ServiceId, SpecHash};
