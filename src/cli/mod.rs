@@ -1,6 +1,7 @@
 //! The command line: arguments in, text or JSON out. One file per command; exit codes 0 yes, 1 no, 2 error.
 
 pub mod backtest;
+pub mod check;
 pub mod history;
 
 use std::process::ExitCode;
@@ -19,12 +20,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Backtest(backtest::Args),
+    Check(check::Args),
 }
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Backtest(args) => exit(backtest::run(&args)),
+        Command::Check(args) => exit(check::run(args)),
     }
 }
 
