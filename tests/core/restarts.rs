@@ -31,7 +31,9 @@ fn first_difference(log: &[Entry], restore: impl Fn(&Kept) -> Core) -> Option<St
         let before = offset;
         let expected = step(&mut core, entry, &mut offset, &mut ours);
         if outcome != expected || theirs != ours {
-            return Some(format!("entry {place} {entry:?}:\nuninterrupted {expected:?} {ours:#?}\nrestarted {outcome:?} {theirs:#?}"));
+            return Some(format!(
+                "entry {place} {entry:?}:\nuninterrupted {expected:?} {ours:#?}\nrestarted {outcome:?} {theirs:#?}"
+            ));
         }
         if !ours.cuts.is_empty() {
             since.clear();
