@@ -22,9 +22,6 @@ mod verbs;
 mod workload;
 mod yaml;
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 
 use crate::model::spec::Spec;
@@ -99,7 +96,7 @@ pub fn parse(text: &str) -> Result<Checked, Findings> {
         return Err(one_error(too_large()));
     }
     let root = yaml::load(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(one_error)?;
-    let leaks = secret::search(&root);
+    let leaks = secret::search(&root, text);
     if !leaks.is_empty() {
         // Alone, so that no other message quotes what must not be repeated.
         return Err(Findings(leaks));

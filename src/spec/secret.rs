@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use super::yaml::{Node, Value};
+use super::yaml::{Node, Pos, Value};
 use super::{Finding, Severity};
 
 /// How the keys of credentials end, without separators and in lower case.
@@ -50,8 +50,8 @@ const VALUES: [(&str, usize); 19] = [
 
 const BEGIN: &str = "-----BEGIN";
 
-/// One error for each key or value that looks like a credential. None repeats it.
-pub(super) fn search(root: &Node) -> Vec<Finding> {
+/// One error for each key, value or comment that looks like a credential. None repeats it.
+pub(super) fn search(root: &Node, text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut open = vec![root];
     while let Some(node) = open.pop() {
@@ -76,11 +76,19 @@ pub(super) fn search(root: &Node) -> Vec<Finding> {
             }
         }
     }
+    // Comments are published too. Only well-known forms here: a comment may well speak of a password.
+    for (index, line) in text.lines().enumerate() {
+        let known = [known(line), block(line), user(line)].into_iter().flatten().min_by_key(|range| range.start);
+        if let Some(range) = known.filter(|_| found.iter().all(|finding| finding.line != index + 1)) {
+            let pos = Pos { line: index + 1, column: line[..range.start].chars().count() + 1 };
+            found.push(finding(pos, "this looks like a credential in plain text"));
+        }
+    }
     found.sort_by_key(|finding| (finding.line, finding.column));
     found
 }
 
-fn finding(pos: super::yaml::Pos, message: &str) -> Finding {
+fn finding(pos: Pos, message: &str) -> Finding {
     Finding {
         severity: Severity::Error,
         line: pos.line,
