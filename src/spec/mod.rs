@@ -121,8 +121,8 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<Checked, Findings> {
         Ok(text) => parse(text),
         Err(error) => {
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let line = good.matches('\n').count() + 1;
-            let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            let line = diagnose::lines(&good).count();
+            let column = diagnose::lines(&good).last().map_or(0, |line| line.chars().count()) + 1;
             let byte = bytes[error.valid_up_to()];
             Err(one_error(Finding {
                 severity: Severity::Error,

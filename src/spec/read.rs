@@ -7,7 +7,7 @@ use super::yaml::{Key, Node, Pos, Scalar, Value};
 use super::{Finding, Severity, grammar};
 
 /// The most findings of one text: nobody reads more, and a hostile file would make thousands.
-const MAX_FINDINGS: usize = 100;
+pub(super) const MAX_FINDINGS: usize = 100;
 
 /// What was found so far.
 #[derive(Default)]
@@ -33,6 +33,11 @@ impl Report {
             self.has_error |= first_error;
             self.findings.push(Finding { severity, line: pos.line, column: pos.column, message, help });
         }
+    }
+
+    /// Will no more be noted?
+    pub fn is_full(&self) -> bool {
+        self.has_error && self.findings.len() >= MAX_FINDINGS
     }
 
     /// All findings in file order.

@@ -4,11 +4,12 @@
 
 use std::ops::Range;
 
+use super::read::MAX_FINDINGS;
 use super::yaml::{Node, Pos, Value};
-use super::{Finding, Severity};
+use super::{Finding, Severity, diagnose};
 
 /// How the keys of credentials end, without separators and in lower case.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "password",
     "passwd",
     "passphrase",
@@ -20,13 +21,15 @@ const KEYS: [&str; 14] = [
     "secretkey",
     "privatekey",
     "signingkey",
+    "routingkey",
+    "integrationkey",
     "credential",
     "credentials",
     "authorization",
 ];
 
 /// How well-known credentials begin, and how many characters of them follow at least.
-const VALUES: [(&str, usize); 19] = [
+const VALUES: [(&str, usize); 20] = [
     ("xoxb-", 4),
     ("xoxp-", 4),
     ("xoxa-", 4),
@@ -46,7 +49,11 @@ const VALUES: [(&str, usize); 19] = [
     ("SG.", 20),
     ("hvs.", 16),
     ("eyJhbGciOi", 8),
+    ("hooks.slack.com/services/", 1),
 ];
+
+/// After that many credentials on one line the rest of it is masked as a whole.
+const MAX_MASKS: usize = 32;
 
 const BEGIN: &str = "-----BEGIN";
 
@@ -77,7 +84,7 @@ pub(super) fn search(root: &Node, text: &str) -> Vec<Finding> {
         }
     }
     // Comments are published too. Only well-known forms here: a comment may well speak of a password.
-    for (index, line) in text.lines().enumerate() {
+    for (index, line) in diagnose::lines(text).enumerate() {
         let known = [known(line), block(line), user(line)].into_iter().flatten().min_by_key(|range| range.start);
         if let Some(range) = known.filter(|_| found.iter().all(|finding| finding.line != index + 1)) {
             let pos = Pos { line: index + 1, column: line[..range.start].chars().count() + 1 };
@@ -85,6 +92,7 @@ pub(super) fn search(root: &Node, text: &str) -> Vec<Finding> {
         }
     }
     found.sort_by_key(|finding| (finding.line, finding.column));
+    found.truncate(MAX_FINDINGS);
     found
 }
 
@@ -102,12 +110,16 @@ fn finding(pos: Pos, message: &str) -> Finding {
 pub(super) fn masked(line: &str) -> String {
     let mut masked = String::with_capacity(line.len());
     let mut rest = line;
-    while let Some(range) = first(rest) {
+    for _ in 0..MAX_MASKS {
+        let Some(range) = first(rest) else { break };
         masked.push_str(&rest[..range.start]);
         masked.extend(rest[range.clone()].chars().map(|_| '*'));
         rest = &rest[range.end..];
     }
-    masked.push_str(rest);
+    match first(rest) {
+        Some(_) => masked.extend(rest.chars().map(|_| '*')),
+        None => masked.push_str(rest),
+    }
     masked
 }
 
@@ -144,11 +156,12 @@ fn assigned(text: &str) -> Option<Range<usize>> {
 fn known(text: &str) -> Option<Range<usize>> {
     VALUES
         .iter()
-        .flat_map(|(prefix, least)| {
-            text.match_indices(prefix).filter_map(move |(start, _)| {
+        .filter_map(|(prefix, least)| {
+            text.match_indices(prefix).find_map(|(start, _)| {
                 let alone = !text[..start].chars().next_back().is_some_and(char::is_alphanumeric);
                 let body = &text[start + prefix.len()..];
-                let length = body.find(|c: char| !is_key_char(c) && c != '.').unwrap_or(body.len());
+                let length =
+                    body.find(|c: char| !is_key_char(c) && !matches!(c, '.' | '/' | '+' | '=')).unwrap_or(body.len());
                 (alone && length >= *least).then_some(start..start + prefix.len() + length)
             })
         })

@@ -7,8 +7,8 @@ pub fn closest<'c, S: AsRef<str> + ?Sized + 'c>(
     candidates: impl IntoIterator<Item = &'c S>,
 ) -> Option<&'c str> {
     let wanted = folded(word);
-    // Long words are hostile, not mistyped: the distance is quadratic.
-    if wanted.is_empty() || wanted.len() > 255 {
+    // Longer words are hostile, not mistyped: the distance is quadratic.
+    if wanted.is_empty() || wanted.len() > 64 {
         return None;
     }
     candidates

@@ -209,6 +209,8 @@ fn what_is_probably_not_meant_is_a_warning() {
     assert_eq!(warnings(GOOD), [] as [&str; 0]);
     let few = warnings(&with("{name: q, interval: 0.5}", "{name: q}"));
     assert!(few[0].contains("`insufficient`"), "{few:?}");
+    let pauses = warnings(&with("{name: load, unit: percent}", "{name: load, no_data_after: 1}"));
+    assert_eq!(pauses, ["no data after 1 s, but a reading comes only every 5 s"]);
     let silent = warnings(&step("slo_breach", "scale_up compute=+2"));
     assert_eq!(silent, ["no step of the playbook pages anybody"]);
 }

@@ -90,6 +90,13 @@ fn crlf_moves_no_line() {
 }
 
 #[test]
+fn a_carriage_return_alone_ends_a_line_in_yaml_and_in_what_is_shown() {
+    let text = "id: a\rowner: b\rowners: c\r";
+    assert_eq!(place(text), (3, 1));
+    assert!(diagnose::render("x", text, &error(text), false).contains("3 | owners: c\n"));
+}
+
+#[test]
 fn suggestions_know_keywords_events_and_sensors() {
     for (condition, help) in [
         ("slo_breech", "did you mean `slo_breach`?"),
