@@ -137,8 +137,8 @@ fn assigned(text: &str) -> Option<Range<usize>> {
             continue;
         }
         let after = &text[mark + 1..];
-        // A colon without a blank begins no value in YAML, and `::` no value at all.
-        if sign == ':' && after.starts_with(':') {
+        // Without a blank behind it, or a quoted key before it, a colon begins no value in YAML: `http://token:80/`.
+        if sign == ':' && !after.starts_with([' ', '\t']) && !text[..mark].ends_with(['"', '\'']) {
             continue;
         }
         let from = mark + 1 + after.len() - after.trim_start().len();
@@ -210,6 +210,7 @@ mod tests {
             ("- xoxb-123456 y", "- *********** y"),
             ("x: AKIAABCDEFGHIJKLMNOP", "x: ********************"),
             ("u: http://a:b@host/", "u: http://***@host/"),
+            ("{\"password\":\"abc\"}", "{\"password\":******"),
             ("k: -----BEGIN RSA", "k: **************"),
         ] {
             assert_eq!(masked(line), shown);
@@ -218,9 +219,14 @@ mod tests {
 
     #[test]
     fn plain_lines_stay() {
-        for line in
-            ["owner: TSA", "  scrape_url: http://scanner.local/metrics", "if: tokens > 5", "name: token_errors", ""]
-        {
+        for line in [
+            "owner: TSA",
+            "  scrape_url: http://scanner.local/metrics",
+            "if: tokens > 5",
+            "name: token_errors",
+            "scrape_url: http://auth-token:9090/metrics",
+            "",
+        ] {
             assert_eq!(masked(line), line);
         }
     }
