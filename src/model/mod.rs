@@ -10,5 +10,6 @@ pub mod registration;
 pub mod rejected;
 pub mod spec;
 pub mod state;
+pub mod topic;
 
 pub use ids::{ActionId, IncidentId, ServiceId, SpecHash};
