@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Topics that have the partitions of `ops.metrics`: what comes from partition p goes to partition p.
 const CO_PARTITIONED: [&str; 6] =
@@ -147,7 +147,8 @@ fn age(topic: &Topic, setting: &str) -> i64 {
 }
 
 /// One way in which a cluster differs from what is declared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "difference", rename_all = "snake_case")]
 pub enum Difference {
     /// The topic is not there; `apply` makes it.
     Missing,
