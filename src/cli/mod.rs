@@ -1,5 +1,9 @@
 //! The command line: arguments in, text or JSON out. One file per command; exit codes 0 yes, 1 no, 2 error.
 
+pub mod backtest;
+pub mod check;
+pub mod history;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -14,11 +18,17 @@ struct Cli {
 
 /// Each command's arguments live in its own file.
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Backtest(backtest::Args),
+    Check(check::Args),
+}
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {}
+    match Cli::parse().command {
+        Command::Backtest(args) => exit(backtest::run(&args)),
+        Command::Check(args) => exit(check::run(args)),
+    }
 }
 
 /// 0 yes, 1 no, 2 error: the error goes to stderr with its causes.

@@ -1,6 +1,7 @@
 //! Topics as code: what `topics/*.yaml` declares, and how a cluster differs from it.
 //!
 //! Pure: files and clusters are read by `cli::topics`, the demo and the tests, which all make the same topics.
+//! Their names alone are [`super::topics`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,9 +67,11 @@ pub enum Error {
     },
 }
 
-/// Overrides of what the files say, for small and large clusters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Overrides of what the files say, for small, large and shared clusters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
+    /// Goes before every name; empty for none.
+    pub prefix: String,
     /// Of every topic.
     pub partitions: Option<i32>,
     /// Of every topic.
@@ -79,7 +82,7 @@ pub struct Overrides {
 ///
 /// # Panics
 /// If a file of `topics/` is wrong: they are part of the program.
-pub fn declared(overrides: Overrides) -> Vec<Topic> {
+pub fn declared(overrides: &Overrides) -> Vec<Topic> {
     macro_rules! files {
         ($($name:literal),*) => { [$(($name, include_str!(concat!("../../topics/", $name, ".yaml")))),*] };
     }
@@ -98,7 +101,7 @@ pub fn declared(overrides: Overrides) -> Vec<Topic> {
 /// Reads topic files, given as name and text, and checks that they fit together.
 pub fn parse<'a>(
     files: impl IntoIterator<Item = (&'a str, &'a str)>,
-    overrides: Overrides,
+    overrides: &Overrides,
 ) -> Result<Vec<Topic>, Error> {
     let mut topics = Vec::new();
     for (file, text) in files {
@@ -109,6 +112,7 @@ pub fn parse<'a>(
         topics.push(topic);
     }
     check(&topics)?;
+    topics.iter_mut().for_each(|topic| topic.name.insert_str(0, &overrides.prefix));
     Ok(topics)
 }
 
@@ -256,6 +260,7 @@ fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::topics::Topics;
 
     fn cluster(topics: &[Topic]) -> BTreeMap<String, Actual> {
         topics
@@ -271,19 +276,28 @@ mod tests {
 
     #[test]
     fn the_declared_topics_fit_together_and_stamp_append_time() {
-        let topics = declared(Overrides::default());
+        let topics = declared(&Overrides::default());
         assert_eq!(topics.len(), 7);
         for topic in &topics {
             assert_eq!((topic.partitions, topic.replication), (12, 1), "{}", topic.name);
             assert_eq!(topic.config["message.timestamp.type"], "LogAppendTime", "{}", topic.name);
         }
-        let small = declared(Overrides { partitions: Some(4), replication: Some(3) });
+        let small = declared(&Overrides { partitions: Some(4), replication: Some(3), ..Overrides::default() });
         assert!(small.iter().all(|topic| (topic.partitions, topic.replication) == (4, 3)));
     }
 
     #[test]
+    fn the_declared_topics_are_those_that_the_program_names() {
+        let overrides = Overrides { prefix: "test-1.".to_owned(), ..Overrides::default() };
+        let names: Vec<_> = declared(&overrides).into_iter().map(|topic| topic.name).collect();
+        let of = Topics::new("test-1.");
+        let expected = [of.metrics, of.services, of.incidents, of.rollups, of.state, of.rejected, of.actions];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
     fn a_cluster_made_as_declared_does_not_differ() {
-        let topics = declared(Overrides::default());
+        let topics = declared(&Overrides::default());
         assert_eq!(differences(&topics, &cluster(&topics)), []);
         let mut more_copies = cluster(&topics);
         more_copies.values_mut().for_each(|topic| topic.replication = 3);
@@ -292,7 +306,7 @@ mod tests {
 
     #[test]
     fn every_difference_is_named_and_partitions_are_refused() {
-        let topics = declared(Overrides { replication: Some(2), ..Overrides::default() });
+        let topics = declared(&Overrides { replication: Some(2), ..Overrides::default() });
         let mut cluster = cluster(&topics);
         cluster.remove("ops.actions");
         let metrics = cluster.get_mut("ops.metrics").unwrap();
@@ -324,17 +338,17 @@ mod tests {
 
     #[test]
     fn keys_that_nobody_knows_are_errors_with_their_place() {
-        assert!(parse([("f", FILE)], Overrides::default()).is_ok());
-        let error = parse([("f", &*FILE.replace("key:", "kee:"))], Overrides::default()).unwrap_err().to_string();
+        assert!(parse([("f", FILE)], &Overrides::default()).is_ok());
+        let error = parse([("f", &*FILE.replace("key:", "kee:"))], &Overrides::default()).unwrap_err().to_string();
         assert!(error.contains("topic file f") && error.contains("kee") && error.contains("line 1"), "{error}");
         let nested = FILE.replace("retention.ms: 1", "retention.ms: [1]");
-        assert!(parse([("f", &*nested)], Overrides::default()).is_err());
+        assert!(parse([("f", &*nested)], &Overrides::default()).is_err());
     }
 
     #[test]
     fn files_that_contradict_each_other_are_refused() {
         let name = |name: &str| FILE.replace("name: t", &format!("name: {name}"));
-        let of = |files: [&str; 2]| parse(files.map(|text| ("f", text)), Overrides::default()).map(|_| ());
+        let of = |files: [&str; 2]| parse(files.map(|text| ("f", text)), &Overrides::default()).map(|_| ());
         let metrics = name("ops.metrics");
         let reason = |other: &str| of([other, &metrics]).unwrap_err().to_string();
         assert_eq!(reason(&metrics), "topic ops.metrics: declared twice");
