@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hms_ops::vault::archive::{Batcher, Limits};
-use hms_ops::vault::find::{Decode, Lookup, Query, find, show};
+use hms_ops::vault::decode::Decode;
+use hms_ops::vault::find::{Lookup, Query, find, show};
 use hms_ops::vault::{Appended, Entry, Header, LogId, SegmentDraft, Vault, VaultError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -240,7 +241,8 @@ async fn a_full_disk_takes_nothing_and_the_same_draft_fits_later() {
     }
     let dir = TempDir::new().unwrap();
     let vault = empty(&dir);
-    let big = draft(0, 1, vec![entry(0, &"x".repeat(LIMIT as usize + 1))]);
+    let half = "x".repeat(LIMIT as usize / 8);
+    let big = draft(0, 9, (0..9).map(|offset| entry(offset, &half)).collect());
     limit(LIMIT);
     let refused = vault.append(&big).await;
     limit(u64::MAX);
@@ -249,7 +251,7 @@ async fn a_full_disk_takes_nothing_and_the_same_draft_fits_later() {
     assert_eq!(vault.end(&log()).await.unwrap(), None);
     assert!(names(&dir).is_empty(), "half a file stayed");
     assert_eq!(vault.append(&big).await.unwrap(), Appended::Written);
-    assert_eq!(vault.append(&big).await.unwrap(), Appended::LostRace { existing_to: 1 });
+    assert_eq!(vault.append(&big).await.unwrap(), Appended::LostRace { existing_to: 9 });
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod dta;
+
 /// The 911 dispatcher of a fleet of services.
 #[derive(Parser)]
 #[command(name = "ops", version, about, max_term_width = 100)]
@@ -14,11 +16,15 @@ struct Cli {
 
 /// Each command's arguments live in its own file.
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Dta(dta::Args),
+}
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {}
+    match Cli::parse().command {
+        Command::Dta(args) => exit(dta::run(args)),
+    }
 }
 
 /// 0 yes, 1 no, 2 error: the error goes to stderr with its causes.

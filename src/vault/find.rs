@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Vault;
 use super::chain;
+use super::decode::Decode;
 use super::error::VaultError;
 use super::segment::{Entry, LogId};
 
@@ -23,12 +24,6 @@ pub struct Query {
     pub from: Option<i64>,
     /// The first append time that is too late, ms.
     pub to: Option<i64>,
-}
-
-/// Turns the bytes of a record into JSON.
-pub trait Decode {
-    /// The record of `topic`, or why it cannot be told what it says.
-    fn decode(&self, topic: &str, entry: &Entry) -> Result<Value, String>;
 }
 
 /// One record that was found.

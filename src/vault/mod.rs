@@ -27,6 +27,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 pub mod archive;
 mod chain;
+pub mod decode;
 mod disk;
 pub mod error;
 pub mod find;
@@ -118,10 +119,10 @@ impl Vault {
         if draft.from > end {
             return Err(VaultError::Misplaced { log: draft.log.clone(), from: draft.from, end });
         }
-        let bytes = segment::encode(draft).map_err(|error| VaultError::BadDraft {
+        let bytes = segment::encode(draft).map_err(|why| VaultError::BadDraft {
             log: draft.log.clone(),
             from: draft.from,
-            why: error.to_string(),
+            why,
         })?;
         match self.store.put_opts(&Path::from(path.as_str()), bytes.into(), PutMode::Create.into()).await {
             Ok(_) => {
