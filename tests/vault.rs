@@ -5,11 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hms_ops::vault::archive::{Batcher, Limits};
-use hms_ops::vault::decode::Decode;
-use hms_ops::vault::find::{Lookup, Query, find, show};
 use hms_ops::vault::{Appended, Entry, Header, LogId, SegmentDraft, Vault, VaultError};
 use proptest::prelude::*;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn log() -> LogId {
@@ -273,79 +270,6 @@ async fn schemas_are_kept_once_under_the_fingerprint_of_the_records() {
     let on_the_bus: String = record[2..10].iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(stored.fingerprint, on_the_bus);
     assert!(vault.logs().await.unwrap().is_empty(), "schemas are no log");
-}
-
-/// Values are JSON here; what is none cannot be decoded.
-struct PlainJson;
-
-impl Decode for PlainJson {
-    fn decode(&self, _: &str, entry: &Entry) -> Result<Value, String> {
-        let value = entry.value.as_deref().ok_or("null value")?;
-        serde_json::from_slice(value).map_err(|error| error.to_string())
-    }
-}
-
-#[tokio::test]
-async fn find_leaves_out_only_what_does_not_match() {
-    let dir = TempDir::new().unwrap();
-    let vault = empty(&dir);
-    let event = |offset, kind: &str| entry(offset, &json!({"event": kind}).to_string());
-    let other = Entry { key: Some(b"other".to_vec()), ..event(2, "opened") };
-    let nobodys = Entry { key: None, ..entry(4, "garbage") };
-    let drafts = [
-        draft(0, 3, vec![event(0, "opened"), event(1, "resolved"), other]),
-        draft(3, 6, vec![entry(3, "garbage"), nobodys]),
-        SegmentDraft { log: LogId::new("ops.actions", 0), from: 0, to: 2, entries: vec![event(1, "opened")] },
-    ];
-    for draft in &drafts {
-        assert_eq!(vault.append(draft).await.unwrap(), Appended::Written);
-    }
-    let places = async |query: Query| {
-        let findings = find(&vault, &query, &PlainJson).await.unwrap();
-        assert!(findings.damage.is_empty(), "{:?}", findings.damage);
-        let place = |log: &LogId, offset| format!("{log}/{offset}");
-        findings.found.iter().map(|found| place(&found.log, found.entry.offset)).collect::<Vec<_>>()
-    };
-    let all = ["ops.incidents/3/0", "ops.actions/0/1", "ops.incidents/3/1", "ops.incidents/3/2"];
-    let garbage = ["ops.incidents/3/3", "ops.incidents/3/4"];
-    assert_eq!(places(Query::default()).await, [&all[..], &garbage[..]].concat());
-
-    let topic = |name: &str| Query { topic: Some(name.into()), ..Query::default() };
-    assert_eq!(places(topic("ops.actions")).await, ["ops.actions/0/1"]);
-    assert_eq!(places(topic("ops.incident")).await, places(topic("ops.incidents")).await);
-    assert!(places(topic("ops.none")).await.is_empty());
-
-    let service = Query { service: Some("other".into()), ..topic("ops.incidents") };
-    assert_eq!(places(service).await, ["ops.incidents/3/2", "ops.incidents/3/4"], "a null key may be anybody's");
-    let kind = Query { kind: Some("resolved".into()), ..topic("ops.incidents") };
-    assert_eq!(places(kind).await, ["ops.incidents/3/1", "ops.incidents/3/3", "ops.incidents/3/4"]);
-    let time = Query { from: Some(1_000), to: Some(3_000), ..topic("ops.incidents") };
-    assert_eq!(places(time).await, ["ops.incidents/3/1", "ops.incidents/3/2"], "[from, to)");
-}
-
-#[tokio::test]
-async fn find_tells_what_it_could_not_look_at() {
-    let dir = TempDir::new().unwrap();
-    let vault = empty(&dir);
-    for from in [0, 1, 2] {
-        let one = draft(from, from + 1, vec![entry(from, "{}")]);
-        assert_eq!(vault.append(&one).await.unwrap(), Appended::Written);
-    }
-    fs::remove_file(file(&dir, 1)).unwrap();
-    let findings = find(&vault, &Query::default(), &PlainJson).await.unwrap();
-    assert_eq!(findings.found.len(), 2);
-    assert!(matches!(findings.damage[..], [VaultError::Gap { from: 1, to: 2, .. }]));
-}
-
-#[tokio::test]
-async fn show_tells_a_record_from_a_hole_and_from_what_is_not_there_yet() {
-    let dir = TempDir::new().unwrap();
-    let vault = empty(&dir);
-    assert_eq!(show(&vault, &log(), 0).await.unwrap(), Lookup::Beyond { end: None });
-    assert_eq!(vault.append(&draft(0, 5, vec![entry(3, "x")])).await.unwrap(), Appended::Written);
-    assert_eq!(show(&vault, &log(), 3).await.unwrap(), Lookup::Record(entry(3, "x")));
-    assert_eq!(show(&vault, &log(), 4).await.unwrap(), Lookup::Hole);
-    assert_eq!(show(&vault, &log(), 5).await.unwrap(), Lookup::Beyond { end: Some(5) });
 }
 
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
+use super::Vault;
+use super::error::VaultError;
 use super::segment::Entry;
+use crate::codec;
 
 /// Turns the bytes of a record into JSON.
 pub trait Decode {
@@ -17,7 +20,25 @@ pub struct ByTopic;
 impl Decode for ByTopic {
     fn decode(&self, topic: &str, entry: &Entry) -> Result<Value, String> {
         let value = entry.value.as_deref().ok_or("it has no value")?;
-        let _ = topic;
-        serde_json::from_slice(value).map_err(|error| error.to_string())
+        let json = match topic {
+            "ops.incidents" => codec::incident::decode(value).map(serde_json::to_value),
+            "ops.actions" => codec::action::decode(value).map(serde_json::to_value),
+            _ => return Err(format!("no codec is known for {topic}")),
+        };
+        json.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+}
+
+impl Vault {
+    /// Keeps every schema that a record of `ops.incidents` or `ops.actions` may name. The archiver calls this
+    /// before its first segment.
+    pub async fn keep_bus_schemas(&self) -> Result<(), VaultError> {
+        for format in codec::formats().into_iter().filter(|format| matches!(format.name(), "incident" | "action")) {
+            for schema in format.released().chain([format.schema()]) {
+                let bad = |error: serde_json::Error| VaultError::BadSchema { why: error.to_string() };
+                self.keep_schema(&serde_json::to_string_pretty(schema).map_err(bad)?).await?;
+            }
+        }
+        Ok(())
     }
 }

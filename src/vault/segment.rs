@@ -11,6 +11,7 @@ use apache_avro::types::Value;
 use apache_avro::{Reader, Schema, Writer};
 
 use super::error::VaultError;
+use crate::codec::format::bound_allocations;
 
 /// The schema of an [`Entry`] in a container. Header names are bytes because the vault keeps what was there,
 /// not what should have been.
@@ -28,8 +29,10 @@ const ENTRY_SCHEMA: &str = r#"{
         {"name": "value", "type": ["null", "bytes"]}]}}}]
 }"#;
 
-static SCHEMA: LazyLock<Schema> =
-    LazyLock::new(|| Schema::parse_str(ENTRY_SCHEMA).expect("the schema above is a schema"));
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    bound_allocations();
+    Schema::parse_str(ENTRY_SCHEMA).expect("the schema above is a schema")
+});
 
 /// The number of this layout; in every container as `ops.format`.
 const FORMAT: i64 = 1;
@@ -180,6 +183,7 @@ fn write(draft: &SegmentDraft) -> Result<Vec<u8>, apache_avro::Error> {
 
 /// Reads the metadata of a container from its first bytes. `Err` says what is wrong, or that they are too few.
 pub(super) fn decode_header(bytes: &[u8]) -> Result<Segment, String> {
+    LazyLock::force(&SCHEMA);
     let reader = Reader::new(bytes).map_err(|error| error.to_string())?;
     describe(reader.user_metadata())
 }
