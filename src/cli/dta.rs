@@ -35,15 +35,16 @@ enum Command {
 
 const FIND_HELP: &str = "\
 Examples:
-  ops dta find --service DCA_Luggage_Scanner --since 2h    what happened to the scanner lately
-  ops dta find --topic ops.incidents --kind opened         every incident ever opened
-  ops dta find --kind done --json | jq .value.target       what was acted on
+  ops dta find --service DCA_Luggage_Scanner --since 2h   what happened to it lately
+  ops dta find --topic ops.incidents --kind opened        every incident ever opened
+  ops dta find --kind done --json | jq .value.target      what was acted on
 
-Times are the broker's append times: [since, until). Kinds are the names in `event`: opened, requested,
-resolved, ... on ops.incidents; started, done, failed, ... on ops.actions. A record that cannot be decoded is
-never left out for its kind: it is listed with its bytes in hex.
+Times are the broker's append times: [since, until).
+Kinds are the names in `event`: opened, requested, resolved, ... on ops.incidents;
+started, done, failed, ... on ops.actions.
+A record that cannot be decoded is never left out for its kind: it is listed in hex.
 
-Exit codes: 0 found, 1 nothing matches, 2 error, damage, or nothing but records that cannot be decoded.";
+Exit codes: 0 found, 1 nothing matches, 2 error, damage, or only undecodable records.";
 
 const SHOW_HELP: &str = "\
 Example:

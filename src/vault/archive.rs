@@ -1,6 +1,6 @@
 //! Cuts the stream of an archiver into segments: the part of it that needs neither Kafka nor a clock.
 //!
-//! The loop around it (`actors`) does this:
+//! The loop around it does this:
 //!
 //! ```text
 //! assigned   position = vault.end(log)? or 0; batcher.begin(log, position); the consumer starts there (at the

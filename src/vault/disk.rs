@@ -24,6 +24,14 @@ pub(super) fn directory(location: &str) -> Result<PathBuf, VaultError> {
     }
 }
 
+/// `object_store` would say so too, in words for its own developers.
+pub(super) fn must_be_there(dir: &Path) -> io::Result<()> {
+    match fs::metadata(dir)?.is_dir() {
+        true => Ok(()),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    }
+}
+
 /// Makes a directory and those above it, and syncs the entries of all that were missing.
 pub(super) fn create_durably(dir: &Path) -> io::Result<()> {
     let missing: Vec<_> = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();

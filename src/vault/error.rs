@@ -110,6 +110,6 @@ pub enum VaultError {
 impl VaultError {
     /// Can the same call succeed later, without anybody mending data or code?
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Write { .. } | Self::Sync { .. } | Self::Read { .. })
+        matches!(self, Self::Open { .. } | Self::Write { .. } | Self::Sync { .. } | Self::Read { .. })
     }
 }

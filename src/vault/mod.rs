@@ -40,7 +40,7 @@ pub use segment::{Entry, Header, LogId, Segment, SegmentDraft};
 /// The folder of the schemas; no log can have this topic.
 const SCHEMAS: &str = "schemas";
 
-/// A container's metadata fit in here with a wide margin; if not, the whole file is read.
+/// A container's metadata fit in here with a wide margin: what grows in them is the topic's name alone.
 const HEADER_BYTES: u64 = 4096;
 
 /// What became of a draft.
@@ -57,7 +57,7 @@ pub enum Appended {
     },
 }
 
-/// An open vault. Cheap to share behind an `Arc`; all calls may run at the same time.
+/// An open vault. Share it behind an `Arc`; all calls may run at the same time, inside a tokio runtime.
 pub struct Vault {
     store: LocalFileSystem,
     root: PathBuf,
@@ -83,6 +83,7 @@ impl Vault {
     /// `file://` URL.
     pub fn open(location: &str) -> Result<Self, VaultError> {
         let root = disk::directory(location)?;
+        disk::must_be_there(&root).map_err(|source| VaultError::Open { location: location.to_owned(), source })?;
         let store = Self::store(location, &root)?;
         Ok(Self { store, root, writing: None })
     }
@@ -213,11 +214,7 @@ impl Vault {
             Err(object_store::Error::Generic { .. }) => self.bytes(path).await?.into(),
             Err(source) => return Err(read(source)),
         };
-        let described = match segment::decode_header(&first) {
-            Err(_) if first.len() as u64 >= HEADER_BYTES => segment::decode_header(&self.bytes(path).await?),
-            other => other,
-        };
-        match described {
+        match segment::decode_header(&first) {
             Ok(segment) if segment.path() == path => Ok(segment),
             Ok(segment) => {
                 let why = format!("it is the segment {}", segment.path());

@@ -34,6 +34,9 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     Schema::parse_str(ENTRY_SCHEMA).expect("the schema above is a schema")
 });
 
+/// The longest name that Kafka allows a topic, bytes.
+const MAX_TOPIC: usize = 249;
+
 /// The number of this layout; in every container as `ops.format`.
 const FORMAT: i64 = 1;
 
@@ -112,7 +115,12 @@ impl SegmentDraft {
         let bad = |why: String| Err(VaultError::BadDraft { log: self.log.clone(), from: self.from, why });
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let topic = &self.log.topic;
-        if topic.is_empty() || !topic.chars().all(legal) || topic.starts_with('.') || topic == super::SCHEMAS {
+        if topic.is_empty()
+            || topic.len() > MAX_TOPIC
+            || !topic.chars().all(legal)
+            || topic.starts_with('.')
+            || topic == super::SCHEMAS
+        {
             return bad(format!("{topic:?} cannot be the topic of a log"));
         }
         if self.log.partition < 0 || self.from < 0 || self.to <= self.from {
@@ -356,6 +364,7 @@ mod tests {
             SegmentDraft { log: LogId::new("../x", 0), ..draft(0, 5, &[]) },
             SegmentDraft { log: LogId::new("..", 0), ..draft(0, 5, &[]) },
             SegmentDraft { log: LogId::new("schemas", 0), ..draft(0, 5, &[]) },
+            SegmentDraft { log: LogId::new("x".repeat(250), 0), ..draft(0, 5, &[]) },
             SegmentDraft { log: LogId::new("ops.actions", -1), ..draft(0, 5, &[]) },
         ] {
             assert!(matches!(bad.check(), Err(VaultError::BadDraft { .. })), "{bad:?}");
