@@ -230,15 +230,12 @@ impl Vault {
         Ok(object.bytes().await.map_err(read)?.into())
     }
 
-    /// Stores an object that must not be there yet; `false` if it is.
-    async fn create(&self, path: &str, payload: impl Into<PutPayload>) -> Result<bool, VaultError> {
+    /// Stores an object, durably, unless it is there already.
+    async fn create(&self, path: &str, payload: impl Into<PutPayload>) -> Result<(), VaultError> {
         self.writing()?;
         match self.store.put_opts(&Path::from(path), payload.into(), PutMode::Create.into()).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. }) => {
-                self.settle(path).await?;
-                Ok(false)
-            }
+            Ok(_) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => self.settle(path).await,
             Err(source) => Err(VaultError::Write { path: path.to_owned(), source }),
         }
     }

@@ -31,8 +31,7 @@ impl Vault {
         let schema = Schema::parse_str(text).map_err(|error| bad(error.to_string()))?;
         let name = schema.name().ok_or_else(|| bad("it has no name".into()))?.name.clone();
         let fingerprint = schema.fingerprint::<Rabin>();
-        self.create(&format!("{SCHEMAS}/{name}-{fingerprint}.avsc"), text.to_owned()).await?;
-        Ok(())
+        self.create(&format!("{SCHEMAS}/{name}-{fingerprint}.avsc"), text.to_owned()).await
     }
 
     /// All schemas in the vault, by name and fingerprint.
