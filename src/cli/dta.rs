@@ -325,7 +325,9 @@ mod tests {
 
     #[test]
     fn a_place_is_topic_partition_offset() {
-        assert_eq!(place("ops.incident/3/17").unwrap(), (LogId::new("ops.incidents", 3), 17));
+        for (text, topic) in [("ops.incident/3/17", "ops.incidents"), ("t-1.ops.actions/3/17", "t-1.ops.actions")] {
+            assert_eq!(place(text).unwrap(), (LogId::new(topic, 3), 17));
+        }
         for bad in ["", "ops.incidents", "ops.incidents/3", "ops.incidents/x/1", "ops.incidents/3/17/1"] {
             assert!(place(bad).is_err(), "{bad}");
         }

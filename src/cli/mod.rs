@@ -1,10 +1,13 @@
 //! The command line: arguments in, text or JSON out. One file per command; exit codes 0 yes, 1 no, 2 error.
 
+pub mod backtest;
+pub mod check;
+pub mod dta;
+pub mod history;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-mod dta;
 
 /// The 911 dispatcher of a fleet of services.
 #[derive(Parser)]
@@ -17,12 +20,16 @@ struct Cli {
 /// Each command's arguments live in its own file.
 #[derive(Subcommand)]
 enum Command {
+    Backtest(backtest::Args),
+    Check(check::Args),
     Dta(dta::Args),
 }
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Backtest(args) => exit(backtest::run(&args)),
+        Command::Check(args) => exit(check::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
     }
 }

@@ -245,6 +245,17 @@ mod tests {
         assert_eq!(format.read(&value, |_| Ok(())), Err(Error::TrailingBytes { record: "r", bytes: 1 }));
     }
 
+    /// Older data goes through apache-avro, which would reserve room for all of them and end the process.
+    #[test]
+    fn a_count_of_400_000_000_in_older_data_is_malformed() {
+        const LIST: &str = r#"{"type":"record","name":"R","fields":[
+            {"name":"l","type":{"type":"array","items":"long"},"default":[]}]}"#;
+        let mut value = Format::new("r", LIST, &[]).begin(0);
+        value.extend(b"\x80\xe0\xbe\xfd\x02\x02");
+        let error = Format::new("r", NEW, &[LIST]).read(&value, |_| Ok(())).unwrap_err();
+        assert!(matches!(error, Error::Malformed { record: "r", .. }), "{error}");
+    }
+
     #[test]
     fn a_header_that_nobody_released_is_named() {
         let format = Format::new("r", NEW, &[]);

@@ -149,7 +149,8 @@ fn judge(key: Option<&[u8]>, parsed: Parsed, append_ms: i64) -> Result<Reading, 
     let service = parsed.service.or_else(from_key).ok_or(RejectReason::BadName)?;
     let sensor = parsed.sensor.ok_or(RejectReason::BadName)?;
     let is_tick = service == TICK_SERVICE && sensor == TICK_SENSOR;
-    if !is_tick && !(is_service_id(&service) && is_sensor_name(&sensor)) {
+    let is_named_well = is_tick || (is_service_id(&service) && is_sensor_name(&sensor));
+    if !is_named_well {
         return Err(RejectReason::BadName);
     }
     if !parsed.value.is_finite() {
@@ -169,8 +170,11 @@ mod tests {
     use apache_avro::types::Value;
     use proptest::prelude::*;
 
+    /// The fields in order, the value by its bits.
+    type Read = (String, String, i64, u64, BTreeMap<String, String>);
+
     /// What apache-avro makes of a datum, by the general path.
-    fn generic(datum: &[u8]) -> Option<(String, String, i64, u64, BTreeMap<String, String>)> {
+    fn generic(datum: &[u8]) -> Option<Read> {
         let mut rest = datum;
         let value = apache_avro::from_avro_datum(READING.schema(), &mut rest, None).ok()?;
         let Value::Record(fields) = value else { return None };
@@ -187,7 +191,7 @@ mod tests {
         }
     }
 
-    fn by_hand(datum: &[u8]) -> Option<(String, String, i64, u64, BTreeMap<String, String>)> {
+    fn by_hand(datum: &[u8]) -> Option<Read> {
         let mut cursor = Cursor::new(datum);
         let fields = Fields::read(&mut cursor).ok().filter(|_| cursor.left() == 0)?;
         let read = fields.parsed()?;

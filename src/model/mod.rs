@@ -10,5 +10,7 @@ pub mod registration;
 pub mod rejected;
 pub mod spec;
 pub mod state;
+pub mod topic_files;
+pub mod topics;
 
 pub use ids::{ActionId, IncidentId, ServiceId, SpecHash};

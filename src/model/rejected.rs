@@ -11,6 +11,9 @@ pub const KEEP_WHOLE: usize = 32 * 1024;
 /// How much of it is kept, bytes.
 pub const KEEP_OF_LARGE: usize = 1024;
 
+/// Names and values of a record's headers, in order.
+pub type HeaderList = Vec<(String, Option<Vec<u8>>)>;
+
 /// One record of `ops.metrics.rejected`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
@@ -29,7 +32,7 @@ pub struct Rejected {
     /// Its key.
     pub key: Kept,
     /// Its headers in order.
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: HeaderList,
     /// How many headers were left out, because all together were too large.
     pub headers_left_out: u64,
 }
@@ -64,9 +67,7 @@ impl Kept {
 
 /// The headers that are kept, and how many are not: all of them if together they are at most [`KEEP_WHOLE`]
 /// long, else the first that fit into [`KEEP_OF_LARGE`].
-pub fn keep_headers<'a>(
-    headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + Clone,
-) -> (Vec<(String, Option<Vec<u8>>)>, u64) {
+pub fn keep_headers<'a>(headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + Clone) -> (HeaderList, u64) {
     /// What a header costs beside its bytes: lengths and a count, at most.
     const EACH: usize = 16;
     let size = |(name, value): (&str, Option<&[u8]>)| EACH + name.len() + value.map_or(0, <[u8]>::len);

@@ -65,7 +65,7 @@ pub async fn find(vault: &Vault, query: &Query, decode: &impl Decode) -> Result<
     let topic = query.topic.as_deref().map(canonical_topic);
     let mut findings = Findings::default();
     for log in vault.logs().await? {
-        if topic.is_none_or(|topic| topic == log.topic) {
+        if topic.as_ref().is_none_or(|topic| *topic == log.topic) {
             let found = find_in(vault, &log, query, decode, &mut findings).await;
             found.unwrap_or_else(|damage| findings.damage.push(damage));
         }
@@ -108,13 +108,10 @@ pub async fn show(vault: &Vault, log: &LogId, offset: i64) -> Result<Lookup, Vau
     Ok(entry.map_or(Lookup::Hole, Lookup::Record))
 }
 
-/// The topic that a name means.
-pub fn canonical_topic(name: &str) -> &str {
-    match name {
-        "ops.incident" => "ops.incidents",
-        "ops.action" => "ops.actions",
-        other => other,
-    }
+/// The topic that a name means: `ops.incident` is `ops.incidents`, behind any prefix; `ops.action` alike.
+pub fn canonical_topic(name: &str) -> String {
+    let is_singular = name.ends_with("ops.incident") || name.ends_with("ops.action");
+    format!("{name}{}", if is_singular { "s" } else { "" })
 }
 
 impl Query {
