@@ -116,10 +116,11 @@ fn install_crypto_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// The first `limit` bytes of a foreign text, made safe to log: control characters become spaces.
+/// The beginning of a foreign text, at most `limit` bytes, made safe to log: control characters become spaces.
 fn excerpt(text: &str, limit: usize) -> String {
-    let end = text.floor_char_boundary(limit);
-    text[..end].trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let fits = text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= limit);
+    let safe: String = fits.map(|(_, c)| if c.is_control() { ' ' } else { c }).collect();
+    safe.trim().to_owned()
 }
 
 #[cfg(test)]

@@ -113,11 +113,13 @@ fn age(created: &str, now: Timestamp) -> String {
     let Ok(created) = created.parse::<Timestamp>() else { return "<unknown>".to_owned() };
     let seconds = (now.as_second() - created.as_second()).max(0);
     match seconds {
-        ..120 => format!("{seconds}s"),
-        ..600 if seconds % 60 == 0 => format!("{}m", seconds / 60),
-        ..600 => format!("{}m{}s", seconds / 60, seconds % 60),
-        ..10_800 => format!("{}m", seconds / 60),
-        ..172_800 => format!("{}h", seconds / 3600),
+        0..120 => format!("{seconds}s"),
+        120..600 => match seconds % 60 {
+            0 => format!("{}m", seconds / 60),
+            rest => format!("{}m{rest}s", seconds / 60),
+        },
+        600..10_800 => format!("{}m", seconds / 60),
+        10_800..172_800 => format!("{}h", seconds / 3600),
         _ => format!("{}d", seconds / 86_400),
     }
 }
