@@ -182,6 +182,29 @@ async fn a_write_whose_answer_is_lost_or_garbage_has_an_unknown_outcome() {
 }
 
 #[tokio::test]
+async fn a_write_is_sent_once_whatever_the_server_says() {
+    let listener = TcpListener::bind(ANY).await.unwrap();
+    let driver = driver(format!("http://{}", listener.local_addr().unwrap())).await;
+    let workload = scanner();
+    let write = driver.set_replicas(&workload, "u", "1", 4);
+    let mut requests = 0;
+    let busy = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            requests += 1;
+            stream.write_all(b"HTTP/1.1 503 x\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+    };
+    let answer = tokio::select! {
+        answer = write => answer,
+        () = busy => unreachable!("it accepts for ever"),
+    };
+    assert!(matches!(answer, Err(WorldError::Unknown { .. })), "{answer:?}");
+    assert_eq!(requests, 1);
+}
+
+#[tokio::test]
 async fn a_webhook_sends_its_key_and_its_headers() {
     let (url, request) = answering("HTTP/1.1 204 No Content\r\n\r\n").await;
     let headers = BTreeMap::from([("authorization".to_owned(), "Bearer abc".to_owned())]);

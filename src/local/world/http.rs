@@ -24,6 +24,9 @@ use super::{discovery, objects, tables, watch};
 /// How long a watch lasts that does not say.
 const WATCH: Duration = Duration::from_secs(30 * 60);
 
+/// The forms of patch that are taken.
+const PATCHES: &str = "application/merge-patch+json, application/strategic-merge-patch+json";
+
 /// The whole API.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new().fallback(serve).with_state(shared)
@@ -139,7 +142,6 @@ impl Request<'_> {
     }
 
     fn object(&self, method: &Method, kind: Kind, namespace: &str, name: &str) -> Result<Response, Failure> {
-        let write = |change: &dyn Fn(&mut Cluster) -> Result<Value, Failure>| self.shared.write(|c| change(c));
         let object = match *method {
             Method::GET => {
                 let object = self.shared.cluster().store.get(kind, namespace, name)?.clone();
@@ -152,24 +154,19 @@ impl Request<'_> {
             }
             Method::PUT if kind == Kind::Deployment => {
                 let body = self.json()?;
-                write(&|cluster| cluster.update(namespace, name, body.clone(), &self.author()))?
+                self.shared.write(|cluster| cluster.update(namespace, name, body, &self.author()))?
             }
             Method::PATCH if kind == Kind::Deployment => {
                 let patch = self.patch()?;
-                write(&|cluster| {
+                self.shared.write(|cluster| {
                     let mut new = cluster.store.get(kind, namespace, name)?.clone();
                     merge(&mut new, &patch);
                     cluster.update(namespace, name, new, &self.author())
                 })?
             }
-            Method::DELETE if kind == Kind::Deployment && !self.author().dry_run => {
-                let gone = self.shared.write(|cluster| cluster.store.remove(kind, namespace, name))?;
-                json!({
-                    "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-                    "details": {
-                        "name": name, "group": kind.group(), "kind": kind.resource(), "uid": gone["metadata"]["uid"],
-                    },
-                })
+            Method::DELETE if kind == Kind::Deployment => {
+                let options = if self.body.is_empty() { Value::Null } else { self.json()? };
+                self.shared.write(|cluster| cluster.delete(namespace, name, &options, &self.author()))?
             }
             _ => return Err(Failure::method_not_allowed()),
         };
@@ -212,6 +209,9 @@ impl Request<'_> {
     }
 
     fn json(&self) -> Result<Value, Failure> {
+        if self.header(&CONTENT_TYPE).contains("protobuf") {
+            return Err(Failure::unsupported("application/json", self.header(&CONTENT_TYPE)));
+        }
         let body: Value = serde_json::from_slice(self.body)
             .map_err(|error| Failure::bad_request(format!("the body of the request cannot be decoded: {error}")))?;
         if body.is_object() { Ok(body) } else { Err(Failure::bad_request("the body is no object".to_owned())) }
@@ -223,9 +223,10 @@ impl Request<'_> {
             "application/merge-patch+json" => self.json(),
             "application/strategic-merge-patch+json" => {
                 let patch = self.json()?;
-                if is_plain(&patch) { Ok(patch) } else { Err(Failure::unsupported("a strategic patch of lists")) }
+                let got = "a strategic patch with lists or directives";
+                if is_plain(&patch) { Ok(patch) } else { Err(Failure::unsupported(PATCHES, got)) }
             }
-            _ => Err(Failure::unsupported(media_type)),
+            _ => Err(Failure::unsupported(PATCHES, media_type)),
         }
     }
 }

@@ -67,11 +67,10 @@ impl Failure {
         Self { code: 410, reason: "Expired", message, details: json!({}) }
     }
 
-    /// 415: a form of patch that is not simulated.
-    pub(super) fn unsupported(media_type: &str) -> Self {
+    /// 415: a form of body that is not simulated.
+    pub(super) fn unsupported(accepted: &str, got: &str) -> Self {
         let message = format!(
-            "the body of the request was in an unknown format - accepted media types include: \
-             application/merge-patch+json, application/strategic-merge-patch+json (got {media_type:?})"
+            "the body of the request was in an unknown format - accepted media types include: {accepted} (got {got})"
         );
         Self { code: 415, reason: "UnsupportedMediaType", message, details: json!({}) }
     }

@@ -122,6 +122,24 @@ impl Cluster {
         replicas_of(&name, &new)?;
         if author.dry_run { Ok(new) } else { self.store.create(Kind::Deployment, new) }
     }
+
+    /// Deletes a deployment, if it is the one that the options name; answers with the `Status` of success.
+    pub(super) fn delete(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        options: &Value,
+        author: &Author,
+    ) -> Result<Value, Failure> {
+        let current = self.store.get(Kind::Deployment, namespace, name)?.clone();
+        check_preconditions(&current, &json!({"metadata": options["preconditions"]}))?;
+        if !author.dry_run {
+            self.store.remove(Kind::Deployment, namespace, name)?;
+        }
+        let (group, kind) = (Kind::Deployment.group(), Kind::Deployment.resource());
+        let details = json!({"name": name, "group": group, "kind": kind, "uid": current["metadata"]["uid"]});
+        Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}))
+    }
 }
 
 /// RFC 7386: objects merge, null removes, everything else replaces.
@@ -254,6 +272,16 @@ mod tests {
         assert_eq!(scale(&mut cluster, json!({"spec": {"replicas": 4}})).unwrap_err().body()["code"], 404);
         cluster.store.create(Kind::Deployment, objects::deployment("default", "scanner", 2)).unwrap();
         assert_ne!(text(&now(&cluster), "uid"), uid);
+    }
+
+    #[test]
+    fn only_the_one_that_is_meant_is_deleted() {
+        let mut cluster = cluster();
+        let other = json!({"preconditions": {"uid": "other"}});
+        assert_eq!(cluster.delete("default", "scanner", &other, &ME).unwrap_err().body()["code"], 409);
+        let meant = json!({"preconditions": {"uid": text(&now(&cluster), "uid")}});
+        cluster.delete("default", "scanner", &meant, &ME).unwrap();
+        assert!(cluster.store.get(Kind::Deployment, "default", "scanner").is_err());
     }
 
     #[test]
