@@ -14,7 +14,7 @@ use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use tokio::time::timeout;
 
 use super::scale::{Owner, ScaleState, Scaled};
-use super::{DEADLINE, WorldError, excerpt, install_crypto_provider};
+use super::{DEADLINE, WorldError, excerpt, install_crypto_provider, with_causes};
 use crate::model::spec::Workload;
 
 /// How often a read is begun anew because the object changed between its two halves.
@@ -317,19 +317,6 @@ fn silence(kind: Kind, target: &str, reason: String) -> WorldError {
         Kind::Read => WorldError::Unreachable { target, reason },
         Kind::Write => WorldError::Unknown { target, reason },
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -98,7 +98,8 @@ impl WorldError {
     pub fn hint(&self) -> Hint {
         match self {
             Self::Unreachable { .. } => Hint::Retry { after_ms: 0 },
-            Self::Refused { status: 429 | 503, retry_after_ms, .. } => {
+            // A server error here is a question's: a write that met one is `Unknown`.
+            Self::Refused { status: 429 | 500.., retry_after_ms, .. } => {
                 Hint::Retry { after_ms: retry_after_ms.unwrap_or(0) }
             }
             Self::Conflict { .. } | Self::Unknown { .. } => Hint::LookFirst,
@@ -123,6 +124,20 @@ fn excerpt(text: &str, limit: usize) -> String {
     safe.trim().to_owned()
 }
 
+/// An error and its causes in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +159,7 @@ mod tests {
             (WorldError::Unreachable { target, reason }, Hint::Retry { after_ms: 0 }),
             (refused(429, Some(1500)), Hint::Retry { after_ms: 1500 }),
             (refused(503, None), Hint::Retry { after_ms: 0 }),
+            (refused(500, None), Hint::Retry { after_ms: 0 }),
             (refused(422, None), Hint::GiveUp),
         ] {
             assert_eq!(error.hint(), hint, "{error}");

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
@@ -11,7 +12,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use serde_json::Value;
 
-use super::{DEADLINE, WorldError, excerpt, install_crypto_provider};
+use super::{DEADLINE, WorldError, excerpt, install_crypto_provider, with_causes};
 
 /// Largest body that is sent.
 const BODY_BYTES: usize = 256 * 1024;
@@ -49,7 +50,8 @@ impl Webhook {
         }
         let port = url.port().map_or(String::new(), |port| format!(":{port}"));
         let target = format!("webhook {}://{host}{port}", url.scheme());
-        let client = Client::builder()
+        let builder = if is_loopback(host) { Client::builder().no_proxy() } else { Client::builder() };
+        let client = builder
             .default_headers(header_map(headers).map_err(invalid)?)
             // A redirect would send body and secrets to whom nobody named.
             .redirect(Policy::none())
@@ -57,7 +59,7 @@ impl Webhook {
             .timeout(DEADLINE)
             .user_agent(concat!("hms-ops/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| WorldError::Invalid { target: target.clone(), reason: with_causes(error) })?;
+            .map_err(|error| WorldError::Invalid { target: target.clone(), reason: reason_of(error) })?;
         Ok(Self { client, url, target })
     }
 
@@ -102,13 +104,19 @@ impl Webhook {
     fn silence(&self, error: reqwest::Error) -> WorldError {
         let target = self.target.clone();
         let (unsent, invalid) = (error.is_connect(), error.is_builder());
-        let reason = with_causes(error);
+        let reason = reason_of(error);
         match (unsent, invalid) {
             (true, _) => WorldError::Unreachable { target, reason },
             (_, true) => WorldError::Invalid { target, reason },
             _ => WorldError::Unknown { target, reason },
         }
     }
+}
+
+/// What is on this machine is not reached through the environment's proxy.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn header_map(headers: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
@@ -140,16 +148,9 @@ async fn beginning(response: &mut Response) -> String {
     excerpt(&String::from_utf8_lossy(&bytes), ANSWER_BYTES)
 }
 
-/// The error and its causes, without the url (it may hold a token).
-fn with_causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+/// The error without the url (it may hold a token).
+fn reason_of(error: reqwest::Error) -> String {
+    with_causes(&error.without_url())
 }
 
 #[cfg(test)]
