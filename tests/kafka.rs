@@ -6,5 +6,9 @@
 #[path = "kafka/harness.rs"]
 mod harness;
 
+#[path = "kafka/bus.rs"]
+mod bus;
+#[path = "kafka/group.rs"]
+mod group;
 #[path = "kafka/local.rs"]
 mod local;
