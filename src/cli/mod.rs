@@ -1,5 +1,7 @@
 //! The command line: arguments in, text or JSON out. One file per command; exit codes 0 yes, 1 no, 2 error.
 
+mod check;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -14,11 +16,15 @@ struct Cli {
 
 /// Each command's arguments live in its own file.
 #[derive(Subcommand)]
-enum Command {}
+enum Command {
+    Check(check::Args),
+}
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {}
+    match Cli::parse().command {
+        Command::Check(args) => exit(check::run(args)),
+    }
 }
 
 /// 0 yes, 1 no, 2 error: the error goes to stderr with its causes.

@@ -1,0 +1,150 @@
+//! `sensors:` and `events:`. Called by [`super::document`].
+
+use std::sync::Arc;
+
+use super::grammar::KEYWORDS;
+use super::number::MAX_DURATION_MS;
+use super::read::{Fields, Report};
+use super::yaml::{Node, Pos, Value};
+use super::{suggest, url};
+use crate::model::ids::is_sensor_name;
+use crate::model::spec::{Sensor, Unit};
+
+const FIELDS: [&str; 6] = ["name", "unit", "interval", "no_data_after", "scrape_url", "match"];
+const NAME_RULE: &str = "letters, digits, `_` and `:`, the first no digit, as Prometheus names metrics";
+
+/// Default of `interval`, ms.
+const INTERVAL_MS: i64 = 5_000;
+/// The least default of `no_data_after`, ms.
+const NO_DATA_AFTER_MS: i64 = 60_000;
+
+/// All units by name.
+pub(super) const UNITS: [(&str, Unit); 5] = [
+    ("count", Unit::Count),
+    ("seconds", Unit::Seconds),
+    ("ratio", Unit::Ratio),
+    ("percent", Unit::Percent),
+    ("usd_per_hour", Unit::UsdPerHour),
+];
+
+/// What the spec declares, sensors first, then events.
+pub(super) struct Sensors {
+    pub list: Vec<Sensor>,
+    /// Places of the names, for "declared on line ..".
+    places: Vec<Pos>,
+}
+
+impl Sensors {
+    /// The index of a name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.list.iter().position(|sensor| &*sensor.name == name)
+    }
+
+    /// The names of sensors, or of events.
+    pub fn names(&self, events: bool) -> impl Iterator<Item = &str> {
+        self.list.iter().filter(move |sensor| sensor.is_event == events).map(|sensor| &*sensor.name)
+    }
+
+    /// Adds a sensor unless its name is taken.
+    fn add(&mut self, report: &mut Report, sensor: Sensor, pos: Pos) {
+        if KEYWORDS.contains(&&*sensor.name) || &*sensor.name == "slo" {
+            let message = format!("`{}` is a word of the playbook and cannot name a sensor", sensor.name);
+            report.error(pos, message, Some("choose another name".to_owned()));
+        } else if let Some(first) = self.find(&sensor.name) {
+            let message = format!("`{}` is declared twice, first on line {}", sensor.name, self.places[first].line);
+            report.error(pos, message, Some("remove one of them".to_owned()));
+        } else {
+            self.list.push(sensor);
+            self.places.push(pos);
+        }
+    }
+}
+
+/// Reads both lists.
+pub(super) fn read(report: &mut Report, document: &Fields<'_>) -> Sensors {
+    let mut sensors = Sensors { list: Vec::new(), places: Vec::new() };
+    for node in document.get("sensors").map_or(&[][..], |node| report.list(node, "sensors")) {
+        if let Some((sensor, pos)) = read_sensor(report, node) {
+            sensors.add(report, sensor, pos);
+        }
+    }
+    for node in document.get("events").map_or(&[][..], |node| report.list(node, "events")) {
+        if let Some(name) = report.name(node, "event", is_sensor_name, NAME_RULE) {
+            sensors.add(report, event(name), node.pos);
+        }
+    }
+    sensors
+}
+
+fn event(name: &str) -> Sensor {
+    Sensor {
+        name: Arc::from(name),
+        unit: Unit::Count,
+        interval_ms: INTERVAL_MS,
+        no_data_after_ms: NO_DATA_AFTER_MS,
+        scrape_url: None,
+        matches: Vec::new(),
+        is_event: true,
+    }
+}
+
+/// One entry of `sensors:`. Only its name is needed to go on.
+fn read_sensor(report: &mut Report, node: &Node) -> Option<(Sensor, Pos)> {
+    if let Value::Scalar(scalar) = &node.value {
+        let help = format!("write `- name: {}`", if scalar.text.is_empty() { "..." } else { &scalar.text });
+        report.error(node.pos, "a sensor must be a map of fields", Some(help));
+        return None;
+    }
+    let fields = report.fields(node, "a sensor", &FIELDS)?;
+    let unit = fields.get("unit").and_then(|node| read_unit(report, node)).unwrap_or(Unit::Count);
+    let interval_ms = fields.duration(report, "interval", 1, MAX_DURATION_MS, INTERVAL_MS);
+    let silence_ms = (3 * interval_ms).max(NO_DATA_AFTER_MS);
+    let no_data_after_ms = fields.duration(report, "no_data_after", 1, MAX_DURATION_MS, silence_ms);
+    let scrape_url = fields.get("scrape_url").and_then(|node| {
+        let scalar = report.scalar(node, "scrape_url")?;
+        match url::check(&scalar.text) {
+            Ok(()) => Some(scalar.text.clone()),
+            Err(error) => {
+                report.error(scalar.at(error.at), format!("`scrape_url`: {}", error.message), error.help);
+                None
+            }
+        }
+    });
+    let matches = fields.get("match").map_or_else(Vec::new, |node| read_match(report, node));
+    let name_node = fields.required(report, "name")?;
+    let name = report.name(name_node, "name", is_sensor_name, NAME_RULE)?;
+    let name = Arc::from(name);
+    let sensor = Sensor { name, unit, interval_ms, no_data_after_ms, scrape_url, matches, is_event: false };
+    Some((sensor, name_node.pos))
+}
+
+fn read_unit(report: &mut Report, node: &Node) -> Option<Unit> {
+    let scalar = report.scalar(node, "unit")?;
+    let found = UNITS.iter().find(|(name, _)| *name == scalar.text).map(|(_, unit)| *unit);
+    if found.is_none() {
+        let names = UNITS.map(|(name, _)| name);
+        let help =
+            suggest::did_you_mean(&scalar.text, &names).unwrap_or_else(|| format!("units: {}", names.join(", ")));
+        report.error(node.pos, format!("unknown unit `{}`", scalar.text), Some(help));
+    }
+    found
+}
+
+/// `match:`, a map of label to value.
+fn read_match(report: &mut Report, node: &Node) -> Vec<(String, String)> {
+    let Value::Map(entries) = &node.value else {
+        let help = "write `match: {label: value}`".to_owned();
+        report.error(node.pos, "`match` must be a map of label to value", Some(help));
+        return Vec::new();
+    };
+    let mut matches = Vec::new();
+    for (key, value) in entries {
+        if !is_sensor_name(&key.text) || key.text.contains(':') {
+            let help = "letters, digits and `_`, the first no digit".to_owned();
+            report.error(key.pos, format!("`{}` cannot name a label", key.text), Some(help));
+        } else if let Some(scalar) = report.scalar(value, &key.text) {
+            matches.push((key.text.clone(), scalar.text.clone()));
+        }
+    }
+    matches
+}
