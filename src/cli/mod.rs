@@ -2,6 +2,7 @@
 
 pub mod backtest;
 pub mod check;
+pub mod dta;
 pub mod history;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ struct Cli {
 enum Command {
     Backtest(backtest::Args),
     Check(check::Args),
+    Dta(dta::Args),
 }
 
 /// Parses the process's arguments and runs the command.
@@ -28,6 +30,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),
+        Command::Dta(args) => exit(dta::run(args)),
     }
 }
 

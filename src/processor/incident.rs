@@ -188,8 +188,8 @@ impl Machine {
             },
         };
         if let Phase::Open(open) | Phase::Recovering { open, .. } = &mut self.phase {
-            if let Some(slo) = now.slo_of(cause) {
-                open.look(slo, signal.clear == Some(true), now, shared);
+            if cause == 0 {
+                open.look(signal.clear == Some(true), now, shared);
             }
         } else {
             self.end_episode(now, shared);
@@ -323,8 +323,10 @@ impl Episode {
 
 impl Open {
     /// Looks that are due: is it still bad, by the readings since it should have become better?
-    fn look(&mut self, slo: &Slo, clear: bool, now: &Instant<'_>, shared: &mut Shared<'_>) {
+    fn look(&mut self, clear: bool, now: &Instant<'_>, shared: &mut Shared<'_>) {
+        // The incident's own spec throughout: a compatible one may name its sensors in another order.
         let spec = self.spec.clone();
+        let Some(slo) = &spec.slo else { return };
         let mut looks = std::mem::take(&mut self.looks);
         looks.retain_mut(|look| {
             let Some((_, after)) = escalations(&spec).find(|(step, _)| *step == look.step) else { return false };

@@ -32,6 +32,8 @@ enum Mood {
     Edge,
     /// One in eight is bad.
     Spotty,
+    /// Good, but too seldom for a verdict.
+    Sparse,
     Silent,
 }
 
@@ -80,8 +82,18 @@ impl Maker {
     fn scene(&mut self) {
         for actor in &mut self.actors {
             if self.dice.chance(40) {
-                let moods = [Mood::Good, Mood::Good, Mood::Bad, Mood::Bad, Mood::Edge, Mood::Spotty, Mood::Silent];
-                actor.mood = self.dice.pick(&moods);
+                actor.mood = self.dice.pick(&[
+                    Mood::Good,
+                    Mood::Good,
+                    Mood::Bad,
+                    Mood::Bad,
+                    Mood::Bad,
+                    Mood::Edge,
+                    Mood::Spotty,
+                    Mood::Spotty,
+                    Mood::Sparse,
+                    Mood::Silent,
+                ]);
             }
             if self.dice.chance(25) {
                 actor.error_rate = self.dice.pick(&[0.0, 0.005, 0.01, 0.02, 0.020_000_000_000_000_004, 0.05]);
@@ -89,8 +101,8 @@ impl Maker {
             }
         }
         match self.dice.below(100) {
-            0..=67 => self.traffic(),
-            68..=77 => self.quiet(),
+            0..=69 => self.traffic(),
+            70..=77 => self.quiet(),
             78..=82 => self.burst(),
             83..=86 => self.back_in_time(),
             87..=88 => self.false_leap(),
@@ -201,6 +213,7 @@ impl Maker {
             10..=12 => self.other(append, place, "cost_hourly"),
             13..=14 => self.event(append, place),
             _ if self.actors[place].mood == Mood::Silent => return self.tick(append),
+            _ if self.actors[place].mood == Mood::Sparse && self.dice.chance(85) => return self.tick(append),
             _ => {
                 let value = self.value(place);
                 let ts = self.event_time(append, place);
@@ -217,7 +230,11 @@ impl Maker {
     fn other(&mut self, append: i64, place: usize, sensor: &str) -> Reading {
         let actor = &self.actors[place];
         let value = if sensor == "error_rate" { actor.error_rate } else { actor.cost };
-        let ts = if self.dice.chance(20) { append - self.dice.pick(&[300, 2_500, 8_000]) } else { append };
+        let ts = match self.dice.below(10) {
+            0..=1 => append - self.dice.pick(&[300, 2_500, 8_000]),
+            2..=5 => append - append.rem_euclid(500),
+            _ => append,
+        };
         self.reading(place, sensor, Some(ts), value)
     }
 
@@ -271,7 +288,7 @@ impl Maker {
         let thousandth = self.dice.between(0, 14_999) as f64 / 1_000.0;
         let (good, bad) = (threshold - 1.0 - 1.7 * thousandth, threshold + 0.001 + thousandth);
         match actor.mood {
-            Mood::Good | Mood::Silent => good,
+            Mood::Good | Mood::Sparse | Mood::Silent => good,
             Mood::Bad => bad,
             Mood::Spotty => {
                 if self.dice.chance(12) {

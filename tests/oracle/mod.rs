@@ -11,6 +11,7 @@
 
 mod dice;
 pub mod generate;
+pub mod history;
 pub mod json;
 mod machine;
 mod partition;
