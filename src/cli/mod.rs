@@ -2,9 +2,14 @@
 
 pub mod backtest;
 pub mod check;
+pub mod connect;
 pub mod dta;
+pub mod emit;
 pub mod history;
+pub mod register;
+pub mod services;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +28,10 @@ enum Command {
     Backtest(backtest::Args),
     Check(check::Args),
     Dta(dta::Args),
+    Emit(emit::Args),
+    Register(register::Args),
+    Services(services::Args),
+    Unregister(services::UnregisterArgs),
 }
 
 /// Parses the process's arguments and runs the command.
@@ -31,6 +40,10 @@ pub fn main() -> ExitCode {
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
+        Command::Emit(args) => exit(emit::run(&args)),
+        Command::Register(args) => exit(register::run(&args)),
+        Command::Services(args) => exit(services::run(&args)),
+        Command::Unregister(args) => exit(services::unregister(&args)),
     }
 }
 
@@ -44,4 +57,9 @@ pub fn exit(answer: anyhow::Result<bool>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// May `stream` be coloured? Only on a terminal, and never with `NO_COLOR`.
+fn colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
