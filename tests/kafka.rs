@@ -14,3 +14,5 @@ mod group;
 mod local;
 #[path = "kafka/sdk.rs"]
 mod sdk;
+#[path = "kafka/topics.rs"]
+mod topics;

@@ -8,6 +8,7 @@ pub mod emit;
 pub mod history;
 pub mod register;
 pub mod services;
+pub mod topics;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ enum Command {
     Emit(emit::Args),
     Register(register::Args),
     Services(services::Args),
+    Topics(topics::Args),
     Unregister(services::UnregisterArgs),
 }
 
@@ -43,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Emit(args) => exit(emit::run(&args)),
         Command::Register(args) => exit(register::run(&args)),
         Command::Services(args) => exit(services::run(&args)),
+        Command::Topics(args) => exit(topics::run(&args)),
         Command::Unregister(args) => exit(services::unregister(&args)),
     }
 }

@@ -113,7 +113,7 @@ fn spec(id: &str, owner: &str) -> String {
     )
 }
 
-/// Murmur2 of the id decides, over four partitions; worked out with Kafka's own `Utils.murmur2`.
+/// Where readings of a service belong.
 fn home(id: &str) -> i32 {
     hms_ops::model::ids::home_partition(id, PARTITIONS)
 }
