@@ -278,7 +278,13 @@ impl GroupConsumer {
                 tracing::debug!(%error, "while leaving the group");
             }
         }
-        Ok(())
+        match self.client.closed() {
+            true => Ok(()),
+            false => {
+                let place = Place::topic(&self.topic);
+                Err(Error::TimedOut { operation: "leaving the group", place, waited: PATIENCE })
+            }
+        }
     }
 
     /// What is left of an error when the client's own mending is set aside.
