@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hms_ops::model::ids::{TICK_SENSOR, TICK_SERVICE};
-use hms_ops::model::reading::{Reading, RejectReason};
+use hms_ops::model::reading::Reading;
 use hms_ops::model::state::{PartitionRecord, Rollup, ServiceRecord};
 use hms_ops::model::{ServiceId, spec::Spec};
 use hms_ops::processor::core::{Body, Core, Effects, Outcome, Record, SpecChange};
@@ -43,12 +43,7 @@ pub fn step(core: &mut Core, entry: &Entry, offset: &mut i64, effects: &mut Effe
                     attributes: BTreeMap::new(),
                 },
             };
-            let named = Some((reading.service.as_str(), reading.sensor.as_str()));
-            let body = if reading.value.is_finite() {
-                Body::Reading(&reading)
-            } else {
-                Body::Refused { reason: RejectReason::ValueNotFinite, named }
-            };
+            let body = Body::Reading(&reading);
             let outcome = core.step(Record { offset: *offset, append_ms: *append, body, forwarded: false }, effects);
             *offset += 1;
             Some(outcome)

@@ -3,9 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use hms_ops::bus::{
-    Error, Event, GroupConsumer, Isolation, Outcome, Rebalance, TransactionalProducer, Verdict,
-};
+use hms_ops::bus::{Error, Event, GroupConsumer, Isolation, Outcome, Rebalance, TransactionalProducer, Verdict};
 
 use crate::harness::*;
 
