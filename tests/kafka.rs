@@ -14,3 +14,5 @@ mod bus;
 mod group;
 #[path = "kafka/local.rs"]
 mod local;
+#[path = "kafka/topics.rs"]
+mod topics;

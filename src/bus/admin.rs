@@ -184,9 +184,34 @@ impl Admin {
     /// # Errors
     /// No answer; an open transaction holds the offsets back.
     pub fn group_offsets(&self, group: &str, topic: &str, partitions: &[i32]) -> Result<Vec<Committed>, Error> {
-        let client: BaseConsumer<Plain> = self
-            .settings
-            .member(group, None)
+        self.offsets_of_group(group, topic, partitions, "read_committed")
+    }
+
+    /// As [`Self::group_offsets`], but does not wait for open transactions: what was committed before them. Tells
+    /// a partition's next owner whom to fence, and nothing else.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn unstable_group_offsets(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: &[i32],
+    ) -> Result<Vec<Committed>, Error> {
+        self.offsets_of_group(group, topic, partitions, "read_uncommitted")
+    }
+
+    fn offsets_of_group(
+        &self,
+        group: &str,
+        topic: &str,
+        partitions: &[i32],
+        isolation: &str,
+    ) -> Result<Vec<Committed>, Error> {
+        let mut config = self.settings.member(group, None);
+        // The client asks for stable offsets only at read_committed.
+        let client: BaseConsumer<Plain> = config
+            .set("isolation.level", isolation)
             .create_with_context(Plain)
             .map_err(Error::client("creating a client", Place::none()))?;
         let list = patient("asking for a group's offsets", Place::topic(topic), |timeout| {

@@ -121,6 +121,11 @@ impl Error {
         }
     }
 
+    /// Not the client's error: the caller has found out that it must go back to what is committed.
+    pub fn rewind(operation: &'static str, place: Place, why: impl std::fmt::Display) -> Self {
+        Self::judged(operation, place, Verdict::AbortAndRewind, why)
+    }
+
     /// For `map_err`: judges an error of the client.
     pub(super) fn client(operation: &'static str, place: Place) -> impl FnOnce(KafkaError) -> Self {
         move |error| Self::judged(operation, place, Verdict::of(&error), error)

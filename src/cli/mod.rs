@@ -4,6 +4,7 @@ pub mod backtest;
 pub mod check;
 pub mod dta;
 pub mod history;
+pub mod topics;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ enum Command {
     Backtest(backtest::Args),
     Check(check::Args),
     Dta(dta::Args),
+    Topics(topics::Args),
 }
 
 /// Parses the process's arguments and runs the command.
@@ -31,6 +33,7 @@ pub fn main() -> ExitCode {
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
+        Command::Topics(args) => exit(topics::run(&args)),
     }
 }
 
