@@ -86,7 +86,7 @@ impl Place {
     }
 
     /// A topic.
-    pub(super) fn topic(topic: &str) -> Self {
+    pub fn topic(topic: &str) -> Self {
         Self { topic: Some(topic.to_owned()), ..Self::default() }
     }
 
