@@ -1,9 +1,8 @@
 //! `ops act archiver`: the archiver as a service.
 
 use crate::actors::archiver::{self, GROUP, Options};
-use crate::bus::Settings;
+use crate::cli::connect::Connect;
 use crate::cli::stop::StopSignal;
-use crate::model::topics::Topics;
 use crate::vault::archive::Limits;
 
 /// Keep every record of ops.incidents and ops.actions in the vault, byte for byte.
@@ -15,12 +14,6 @@ use crate::vault::archive::Limits;
     after_help = "Example:\n  ops act archiver --vault /var/lib/ops/vault\n  ops dta find --vault /var/lib/ops/vault"
 )]
 pub struct Args {
-    /// The cluster: host:port[,host:port...].
-    #[arg(long, env = "OPS_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
-    brokers: String,
-    /// Goes before every topic's name.
-    #[arg(long, env = "OPS_TOPIC_PREFIX", default_value = "", hide = true)]
-    topic_prefix: String,
     /// Consumer group; also begins the transactional ids.
     #[arg(long, env = "OPS_ARCHIVER_GROUP", default_value = GROUP)]
     group: String,
@@ -33,6 +26,8 @@ pub struct Args {
     /// How old the first record of a segment may become before the segment is written, ms.
     #[arg(long, env = "OPS_SEGMENT_AGE_MS", default_value_t = Limits::default().max_age_ms, value_parser = clap::value_parser!(i64).range(1..=3_600_000))]
     segment_age_ms: i64,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// Runs until it is told to stop.
@@ -41,9 +36,10 @@ pub struct Args {
 /// What the archiver cannot mend by itself.
 pub fn run(args: &Args) -> anyhow::Result<bool> {
     let stop = StopSignal::install()?;
+    let (settings, topics) = args.connect.reach("ops-archiver")?;
     let archiver = archiver::start(Options {
-        settings: Settings::new(&args.brokers, "ops-archiver"),
-        topics: Topics::new(&args.topic_prefix),
+        settings,
+        topics,
         group: args.group.clone(),
         instance: args.instance.clone(),
         vault_dir: args.vault.clone(),
