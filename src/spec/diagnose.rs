@@ -30,7 +30,7 @@ pub fn render(file_name: &str, text: &str, finding: &Finding, colour: bool) -> S
     let number = line.to_string();
     let margin = " ".repeat(number.len());
     let bar = paint(BLUE);
-    let (source, caret) = excerpt(line_of(text, line), column);
+    let (source, caret) = excerpt(lines(text).nth(line.saturating_sub(1)).unwrap_or_default(), column);
     // Writing to a string cannot fail.
     let _ = writeln!(shown, "{bar}{margin} |{reset}");
     let _ = writeln!(shown, "{bar}{number} |{reset} {source}");
@@ -65,15 +65,18 @@ fn push_harmless(shown: &mut String, c: char) -> usize {
     length
 }
 
-/// The 1-based line of the text, without its end and a byte order mark. YAML ends lines with CR alone, too.
-fn line_of(text: &str, line: usize) -> &str {
-    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
-    for _ in 1..line {
-        let Some(end) = rest.find(['\n', '\r']) else { return "" };
-        let length = if rest[end..].starts_with("\r\n") { 2 } else { 1 };
-        rest = &rest[end + length..];
-    }
-    &rest[..rest.find(['\n', '\r']).unwrap_or(rest.len())]
+/// The lines of the text as YAML counts them: ended by LF, CR LF or CR alone; without a byte order mark.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text.strip_prefix('\u{feff}').unwrap_or(text));
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.find(['\n', '\r']) else {
+            return rest.take();
+        };
+        let length = if text[end..].starts_with("\r\n") { 2 } else { 1 };
+        rest = Some(&text[end + length..]);
+        Some(&text[..end])
+    })
 }
 
 /// The part of a line around a column as it is shown, and how many characters stand before the caret.

@@ -96,6 +96,10 @@ pub(super) fn condition(text: &str) -> Result<Condition<'_>, SyntaxError> {
         "no_data" => Condition::NoData { for_ms: parser.optional_for()? },
         _ => match parser.comparison()? {
             None if parser.peek().is_none() => Condition::Event(name),
+            None if parser.peek().is_some_and(|token| token.text == "for") => {
+                let help = "a comparison or `no_data` can be held, an event cannot";
+                return Err(SyntaxError::new(parser.at(), "`for` without a comparison", Some(help)));
+            }
             None => return Err(parser.unexpected("`>`, `>=`, `<` or `<=`")),
             Some(op) => {
                 let literal = parser.literal()?;

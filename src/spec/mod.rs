@@ -22,9 +22,6 @@ mod verbs;
 mod workload;
 mod yaml;
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt;
 
 use crate::model::spec::Spec;
@@ -99,7 +96,7 @@ pub fn parse(text: &str) -> Result<Checked, Findings> {
         return Err(one_error(too_large()));
     }
     let root = yaml::load(text.strip_prefix('\u{feff}').unwrap_or(text)).map_err(one_error)?;
-    let leaks = secret::search(&root);
+    let leaks = secret::search(&root, text);
     if !leaks.is_empty() {
         // Alone, so that no other message quotes what must not be repeated.
         return Err(Findings(leaks));
@@ -124,8 +121,8 @@ pub fn parse_bytes(bytes: &[u8]) -> Result<Checked, Findings> {
         Ok(text) => parse(text),
         Err(error) => {
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let line = good.matches('\n').count() + 1;
-            let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            let line = diagnose::lines(&good).count();
+            let column = diagnose::lines(&good).last().map_or(0, |line| line.chars().count()) + 1;
             let byte = bytes[error.valid_up_to()];
             Err(one_error(Finding {
                 severity: Severity::Error,

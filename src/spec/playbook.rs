@@ -31,7 +31,12 @@ pub(super) fn read(report: &mut Report, document: &Fields<'_>, sensors: &Sensors
     let mut steps = Vec::new();
     if let Some(node) = document.get("playbook") {
         let items = reader.report.list(node, "playbook");
-        steps.extend(items.iter().filter_map(|item| reader.step(item)));
+        for item in items {
+            if reader.report.is_full() {
+                break;
+            }
+            steps.extend(reader.step(item));
+        }
         let pages = |step: &Step| matches!(step, Step::If { calls, .. } if calls.iter().any(|c| c.verb == "page"));
         if !steps.is_empty() && steps.len() == items.len() && !steps.iter().any(pages) {
             let pos = document.key_pos("playbook").unwrap_or(node.pos);

@@ -6,10 +6,14 @@ use super::suggest;
 use super::yaml::{Key, Node, Pos, Scalar, Value};
 use super::{Finding, Severity, grammar};
 
+/// The most findings of one text: nobody reads more, and a hostile file would make thousands.
+pub(super) const MAX_FINDINGS: usize = 100;
+
 /// What was found so far.
 #[derive(Default)]
 pub(super) struct Report {
     findings: Vec<Finding>,
+    has_error: bool,
 }
 
 impl Report {
@@ -24,7 +28,16 @@ impl Report {
     }
 
     fn push(&mut self, severity: Severity, pos: Pos, message: String, help: Option<String>) {
-        self.findings.push(Finding { severity, line: pos.line, column: pos.column, message, help });
+        let first_error = severity == Severity::Error && !self.has_error;
+        if self.findings.len() < MAX_FINDINGS || first_error {
+            self.has_error |= first_error;
+            self.findings.push(Finding { severity, line: pos.line, column: pos.column, message, help });
+        }
+    }
+
+    /// Will no more be noted?
+    pub fn is_full(&self) -> bool {
+        self.has_error && self.findings.len() >= MAX_FINDINGS
     }
 
     /// All findings in file order.

@@ -4,11 +4,12 @@
 
 use std::ops::Range;
 
-use super::yaml::{Node, Value};
-use super::{Finding, Severity};
+use super::read::MAX_FINDINGS;
+use super::yaml::{Node, Pos, Value};
+use super::{Finding, Severity, diagnose};
 
 /// How the keys of credentials end, without separators and in lower case.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "password",
     "passwd",
     "passphrase",
@@ -20,13 +21,15 @@ const KEYS: [&str; 14] = [
     "secretkey",
     "privatekey",
     "signingkey",
+    "routingkey",
+    "integrationkey",
     "credential",
     "credentials",
     "authorization",
 ];
 
 /// How well-known credentials begin, and how many characters of them follow at least.
-const VALUES: [(&str, usize); 19] = [
+const VALUES: [(&str, usize); 20] = [
     ("xoxb-", 4),
     ("xoxp-", 4),
     ("xoxa-", 4),
@@ -46,12 +49,16 @@ const VALUES: [(&str, usize); 19] = [
     ("SG.", 20),
     ("hvs.", 16),
     ("eyJhbGciOi", 8),
+    ("hooks.slack.com/services/", 1),
 ];
+
+/// After that many credentials on one line the rest of it is masked as a whole.
+const MAX_MASKS: usize = 32;
 
 const BEGIN: &str = "-----BEGIN";
 
-/// One error for each key or value that looks like a credential. None repeats it.
-pub(super) fn search(root: &Node) -> Vec<Finding> {
+/// One error for each key, value or comment that looks like a credential. None repeats it.
+pub(super) fn search(root: &Node, text: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut open = vec![root];
     while let Some(node) = open.pop() {
@@ -76,11 +83,20 @@ pub(super) fn search(root: &Node) -> Vec<Finding> {
             }
         }
     }
+    // Comments are published too. Only well-known forms here: a comment may well speak of a password.
+    for (index, line) in diagnose::lines(text).enumerate() {
+        let known = [known(line), block(line), user(line)].into_iter().flatten().min_by_key(|range| range.start);
+        if let Some(range) = known.filter(|_| found.iter().all(|finding| finding.line != index + 1)) {
+            let pos = Pos { line: index + 1, column: line[..range.start].chars().count() + 1 };
+            found.push(finding(pos, "this looks like a credential in plain text"));
+        }
+    }
     found.sort_by_key(|finding| (finding.line, finding.column));
+    found.truncate(MAX_FINDINGS);
     found
 }
 
-fn finding(pos: super::yaml::Pos, message: &str) -> Finding {
+fn finding(pos: Pos, message: &str) -> Finding {
     Finding {
         severity: Severity::Error,
         line: pos.line,
@@ -94,12 +110,16 @@ fn finding(pos: super::yaml::Pos, message: &str) -> Finding {
 pub(super) fn masked(line: &str) -> String {
     let mut masked = String::with_capacity(line.len());
     let mut rest = line;
-    while let Some(range) = first(rest) {
+    for _ in 0..MAX_MASKS {
+        let Some(range) = first(rest) else { break };
         masked.push_str(&rest[..range.start]);
         masked.extend(rest[range.clone()].chars().map(|_| '*'));
         rest = &rest[range.end..];
     }
-    masked.push_str(rest);
+    match first(rest) {
+        Some(_) => masked.extend(rest.chars().map(|_| '*')),
+        None => masked.push_str(rest),
+    }
     masked
 }
 
@@ -117,8 +137,8 @@ fn assigned(text: &str) -> Option<Range<usize>> {
             continue;
         }
         let after = &text[mark + 1..];
-        // A colon without a blank begins no value in YAML, and `::` no value at all.
-        if sign == ':' && after.starts_with(':') {
+        // Without a blank behind it, or a quoted key before it, a colon begins no value in YAML: `http://token:80/`.
+        if sign == ':' && !after.starts_with([' ', '\t']) && !text[..mark].ends_with(['"', '\'']) {
             continue;
         }
         let from = mark + 1 + after.len() - after.trim_start().len();
@@ -136,11 +156,12 @@ fn assigned(text: &str) -> Option<Range<usize>> {
 fn known(text: &str) -> Option<Range<usize>> {
     VALUES
         .iter()
-        .flat_map(|(prefix, least)| {
-            text.match_indices(prefix).filter_map(move |(start, _)| {
+        .filter_map(|(prefix, least)| {
+            text.match_indices(prefix).find_map(|(start, _)| {
                 let alone = !text[..start].chars().next_back().is_some_and(char::is_alphanumeric);
                 let body = &text[start + prefix.len()..];
-                let length = body.find(|c: char| !is_key_char(c) && c != '.').unwrap_or(body.len());
+                let length =
+                    body.find(|c: char| !is_key_char(c) && !matches!(c, '.' | '/' | '+' | '=')).unwrap_or(body.len());
                 (alone && length >= *least).then_some(start..start + prefix.len() + length)
             })
         })
@@ -189,6 +210,7 @@ mod tests {
             ("- xoxb-123456 y", "- *********** y"),
             ("x: AKIAABCDEFGHIJKLMNOP", "x: ********************"),
             ("u: http://a:b@host/", "u: http://***@host/"),
+            ("{\"password\":\"abc\"}", "{\"password\":******"),
             ("k: -----BEGIN RSA", "k: **************"),
         ] {
             assert_eq!(masked(line), shown);
@@ -197,9 +219,14 @@ mod tests {
 
     #[test]
     fn plain_lines_stay() {
-        for line in
-            ["owner: TSA", "  scrape_url: http://scanner.local/metrics", "if: tokens > 5", "name: token_errors", ""]
-        {
+        for line in [
+            "owner: TSA",
+            "  scrape_url: http://scanner.local/metrics",
+            "if: tokens > 5",
+            "name: token_errors",
+            "scrape_url: http://auth-token:9090/metrics",
+            "",
+        ] {
             assert_eq!(masked(line), line);
         }
     }

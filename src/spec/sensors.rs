@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::grammar::KEYWORDS;
 use super::number::MAX_DURATION_MS;
-use super::read::{Fields, Report};
+use super::read::{Fields, Report, duration_text};
 use super::yaml::{Node, Pos, Value};
 use super::{suggest, url};
 use crate::model::ids::is_sensor_name;
@@ -115,7 +115,19 @@ fn read_sensor(report: &mut Report, node: &Node) -> Option<(Sensor, Pos)> {
     let name = report.name(name_node, "name", is_sensor_name, NAME_RULE)?;
     let name = Arc::from(name);
     let sensor = Sensor { name, unit, interval_ms, no_data_after_ms, scrape_url, matches, is_event: false };
+    warn_of_silence(report, &fields, "no_data_after", &sensor);
     Some((sensor, name_node.pos))
+}
+
+/// Warns at `field` if it makes the pause between two readings no data.
+pub(super) fn warn_of_silence(report: &mut Report, fields: &Fields<'_>, field: &str, sensor: &Sensor) {
+    if let Some(node) = fields.get(field)
+        && sensor.no_data_after_ms < sensor.interval_ms
+    {
+        let (silence, interval) = (duration_text(sensor.no_data_after_ms), duration_text(sensor.interval_ms));
+        let message = format!("no data after {silence}, but a reading comes only every {interval}");
+        report.warning(node.pos, message, Some("make it at least 3 intervals".to_owned()));
+    }
 }
 
 fn read_unit(report: &mut Report, node: &Node) -> Option<Unit> {

@@ -3,8 +3,8 @@
 use super::number::{Decimal, MAX_DURATION_MS};
 use super::read::{Fields, Report, duration_text};
 use super::sensors::Sensors;
-use super::suggest;
 use super::yaml::Node;
+use super::{sensors, suggest};
 use crate::model::spec::Slo;
 
 const FIELDS: [&str; 13] = [
@@ -22,6 +22,9 @@ const FIELDS: [&str; 13] = [
     "flap_limit",
     "flap_window",
 ];
+
+/// The field that overrides the target's `no_data_after`.
+const SILENCE: &str = "no_data_after_seconds";
 
 const HOUR_MS: i64 = 3_600_000;
 /// Longest window, ms.
@@ -63,13 +66,13 @@ impl Default for Timing {
 }
 
 /// Reads `slo:`; its `no_data_after_seconds` is written into the target.
-pub(super) fn read(report: &mut Report, document: &Fields<'_>, sensors: &mut Sensors) -> Timing {
+pub(super) fn read(report: &mut Report, document: &Fields<'_>, declared: &mut Sensors) -> Timing {
     let mut timing = Timing::default();
     let Some(node) = document.get("slo") else { return timing };
     timing.declared = true;
     let Some(fields) = report.fields(node, "`slo`", &FIELDS) else { return timing };
     read_times(report, &fields, &mut timing);
-    let target = fields.required(report, "target").and_then(|node| read_target(report, node, sensors));
+    let target = fields.required(report, "target").and_then(|node| read_target(report, node, declared));
     let threshold = fields.required(report, "threshold").and_then(|node| report.number(node, "threshold"));
     let objective_ppm = match fields.get("objective") {
         Some(node) => read_objective(report, node),
@@ -78,10 +81,9 @@ pub(super) fn read(report: &mut Report, document: &Fields<'_>, sensors: &mut Sen
     let min_samples = fields.integer(report, "min_samples", 1, 1_000_000, 10);
     let recover_threshold = read_recover_threshold(report, &fields, threshold);
     if let Some(target) = target {
-        let sensor = &mut sensors.list[target];
-        sensor.no_data_after_ms =
-            fields.duration(report, "no_data_after_seconds", 1, MAX_DURATION_MS, sensor.no_data_after_ms);
-        warn_of_silence(report, &fields, sensor.interval_ms, sensor.no_data_after_ms);
+        let sensor = &mut declared.list[target];
+        sensor.no_data_after_ms = fields.duration(report, SILENCE, 1, MAX_DURATION_MS, sensor.no_data_after_ms);
+        sensors::warn_of_silence(report, &fields, SILENCE, sensor);
         warn_of_few_readings(report, &fields, sensor.interval_ms, min_samples, timing.window_ms);
     }
     if let (Some(target), Some(threshold), Some(recover_threshold), Some(objective_ppm)) =
@@ -157,15 +159,6 @@ fn read_recover_threshold(report: &mut Report, fields: &Fields<'_>, threshold: O
         return None;
     }
     Some(recover)
-}
-
-fn warn_of_silence(report: &mut Report, fields: &Fields<'_>, interval_ms: i64, no_data_after_ms: i64) {
-    if no_data_after_ms < interval_ms {
-        let (silence, interval) = (duration_text(no_data_after_ms), duration_text(interval_ms));
-        let message = format!("no data after {silence}, but a reading comes only every {interval}");
-        let pos = fields.get("no_data_after_seconds").map_or(fields.pos, |node| node.pos);
-        report.warning(pos, message, Some("make it at least 3 intervals".to_owned()));
-    }
 }
 
 fn warn_of_few_readings(report: &mut Report, fields: &Fields<'_>, interval_ms: i64, min_samples: u64, window_ms: i64) {

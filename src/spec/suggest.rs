@@ -7,8 +7,8 @@ pub fn closest<'c, S: AsRef<str> + ?Sized + 'c>(
     candidates: impl IntoIterator<Item = &'c S>,
 ) -> Option<&'c str> {
     let wanted = folded(word);
-    // Long words are hostile, not mistyped: the distance is quadratic.
-    if wanted.is_empty() || wanted.len() > 255 {
+    // Longer words are hostile, not mistyped: the distance is quadratic.
+    if wanted.is_empty() || wanted.len() > 48 {
         return None;
     }
     candidates
@@ -29,21 +29,23 @@ pub(super) fn did_you_mean<'c, S: AsRef<str> + ?Sized + 'c>(
 
 /// Lower = nearer; `None` = too far.
 fn score(wanted: &[char], candidate: &[char]) -> Option<usize> {
-    let distance = distance(wanted, candidate);
-    let longer = wanted.len().max(candidate.len());
-    if distance <= (longer / 3).max(1) && distance < wanted.len() {
-        return Some(distance);
+    let (shorter, longer) = (wanted.len().min(candidate.len()), wanted.len().max(candidate.len()));
+    if shorter >= 3 && (wanted.starts_with(candidate) || candidate.starts_with(wanted)) {
+        return Some(longer - shorter);
     }
-    let shorter = wanted.len().min(candidate.len());
-    (shorter >= 3 && (wanted.starts_with(candidate) || candidate.starts_with(wanted))).then_some(distance)
+    distance(wanted, candidate, (longer / 3).max(1)).filter(|distance| *distance < wanted.len())
 }
 
 fn folded(word: &str) -> Vec<char> {
     word.chars().filter(|c| !matches!(c, '_' | '-' | '.' | ' ')).flat_map(char::to_lowercase).collect()
 }
 
-/// Edits of one letter, or of two neighbours swapped, that make `a` of `b` (optimal string alignment).
-fn distance(a: &[char], b: &[char]) -> usize {
+/// Edits of one letter, or of two neighbours swapped, that make `a` of `b` (optimal string alignment), if they are
+/// at most `limit`.
+fn distance(a: &[char], b: &[char], limit: usize) -> Option<usize> {
+    if a.len().abs_diff(b.len()) > limit {
+        return None;
+    }
     let mut before: Vec<usize> = Vec::new();
     let mut above: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {
@@ -55,9 +57,13 @@ fn distance(a: &[char], b: &[char]) -> usize {
                 row[j] = row[j].min(before[j - 2] + 1);
             }
         }
+        // A swap reaches back two rows, so two rows beyond the limit end it.
+        if row.iter().chain(&above).all(|edits| *edits > limit) {
+            return None;
+        }
         before = std::mem::replace(&mut above, row);
     }
-    above[b.len()]
+    Some(above[b.len()]).filter(|edits| *edits <= limit)
 }
 
 #[cfg(test)]

@@ -11,6 +11,12 @@ use super::{Finding, Severity};
 /// Deepest nesting of maps and lists.
 const MAX_DEPTH: usize = 16;
 
+/// Most keys of one map: looking for doubled ones is quadratic.
+const MAX_KEYS: usize = 256;
+
+/// What saphyr-parser says of `[` nested deeper than its own bound of 255, before our count sees an event.
+const TOO_DEEP: &str = "recursion limit exceeded";
+
 /// A place in the text: 1-based line and column, the column in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pos {
@@ -84,7 +90,7 @@ pub(super) fn load(text: &str) -> Result<Node, Finding> {
         let (event, span) = event.map_err(|error| {
             let mark = error.marker();
             let pos = Pos { line: mark.line().max(1), column: mark.col() + 1 };
-            finding(pos, format!("this is not YAML: {}", error.info()), None)
+            if error.info() == TOO_DEEP { too_deep(pos) } else { not_yaml(pos, error.info()) }
         })?;
         builder.take(event, span)?;
     }
@@ -93,6 +99,15 @@ pub(super) fn load(text: &str) -> Result<Node, Finding> {
         Some(root) => Ok(root),
         None => Err(empty()),
     }
+}
+
+fn not_yaml(pos: Pos, why: &str) -> Finding {
+    let help = "indent with blanks, write `key: value`, and quote a text with special characters";
+    finding(pos, format!("this is not YAML: {why}"), Some(help))
+}
+
+fn too_deep(pos: Pos) -> Finding {
+    finding(pos, format!("nested deeper than {MAX_DEPTH}"), Some("a spec needs no more than 4"))
 }
 
 fn empty() -> Finding {
@@ -165,7 +180,7 @@ impl Builder<'_> {
 
     fn open(&mut self, pos: Pos, kind: OpenKind) -> Result<(), Finding> {
         if self.stack.len() == MAX_DEPTH {
-            return Err(finding(pos, format!("nested deeper than {MAX_DEPTH}"), None));
+            return Err(too_deep(pos));
         }
         self.stack.push(Open { pos, kind });
         Ok(())
@@ -186,6 +201,9 @@ impl Builder<'_> {
                         let message =
                             format!("the key `{}` stands here twice, first on line {}", first.text, first.pos.line);
                         return Err(finding(pos, message, Some("remove one of them")));
+                    }
+                    if entries.len() == MAX_KEYS {
+                        return Err(finding(pos, format!("a map with more than {MAX_KEYS} keys"), None));
                     }
                     *key = Some(Key { pos, text: scalar.text });
                 }

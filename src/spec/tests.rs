@@ -1,1 +1,0 @@
-//! Unit tests of the reading of a whole document.
