@@ -1,1 +1,38 @@
-//! (to be filled)
+//! The only code that knows Kafka's client. Everything here blocks; nothing here knows what the records mean.
+//!
+//! - [`settings`]: which cluster, and which client settings may be passed through.
+//! - [`verdict`], [`error`]: every client error becomes one of five things to do.
+//! - [`record`]: what goes out ([`Record`]) and what comes in ([`Message`]).
+//! - [`transaction`]: the exactly-once producer; one object owns the transaction.
+//! - [`group`]: the consumer that shares partitions with its group; [`rebalance`] says who owns what.
+//! - [`reader`]: reads partitions without a group: restores, status, replays, tests.
+//! - [`offsets`]: where partitions begin and end.
+//! - [`producer`]: the plain producer of readings and specs.
+//! - [`admin`](mod@admin): topics.
+//!
+//! A worker thread has its own [`GroupConsumer`] and its own [`TransactionalProducer`]; nothing is shared.
+
+pub mod admin;
+mod context;
+pub mod error;
+pub mod group;
+pub mod offsets;
+pub mod producer;
+pub mod reader;
+pub mod rebalance;
+pub mod record;
+pub mod settings;
+pub mod transaction;
+pub mod verdict;
+
+pub use admin::{Admin, TopicSpec, TopicState};
+pub use error::Error;
+pub use group::{Event, GroupConsumer, GroupMetadata, Member};
+pub use offsets::{Offsets, Watermarks};
+pub use producer::{Flushed, Producer};
+pub use reader::{Isolation, Next, Reader};
+pub use rebalance::Rebalance;
+pub use record::{Committed, Header, Message, PartitionOffset, Record, Timestamp};
+pub use settings::Settings;
+pub use transaction::{Outcome, Ticket, TransactionalProducer, fence};
+pub use verdict::Verdict;

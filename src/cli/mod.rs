@@ -1,6 +1,9 @@
 //! The command line: arguments in, text or JSON out. One file per command; exit codes 0 yes, 1 no, 2 error.
 
-mod check;
+pub mod backtest;
+pub mod check;
+pub mod dta;
+pub mod history;
 
 use std::process::ExitCode;
 
@@ -17,13 +20,17 @@ struct Cli {
 /// Each command's arguments live in its own file.
 #[derive(Subcommand)]
 enum Command {
+    Backtest(backtest::Args),
     Check(check::Args),
+    Dta(dta::Args),
 }
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),
+        Command::Dta(args) => exit(dta::run(args)),
     }
 }
 

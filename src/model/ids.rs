@@ -15,7 +15,7 @@ pub const TICK_SERVICE: &str = "_ops";
 pub const TICK_SENSOR: &str = "tick";
 
 /// The id of a service: `[A-Za-z0-9][A-Za-z0-9_.-]{0,127}`, and the Kafka key of everything about it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct ServiceId(Arc<str>);
 
@@ -33,6 +33,13 @@ impl ServiceId {
     /// The one partition of `ops.metrics` in which this service is judged.
     pub fn home(&self, partitions: i32) -> i32 {
         home_partition(&self.0, partitions)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServiceId {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        Self::new(&name).ok_or_else(|| serde::de::Error::custom(format_args!("{name:?} is no service id")))
     }
 }
 

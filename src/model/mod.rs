@@ -2,10 +2,15 @@
 //!
 //! No I/O, no clock, no logging. Everything else in the crate speaks in these types.
 
+pub mod action;
 pub mod ids;
 pub mod incident;
 pub mod reading;
+pub mod registration;
+pub mod rejected;
 pub mod spec;
 pub mod state;
+pub mod topic_files;
+pub mod topics;
 
 pub use ids::{ActionId, IncidentId, ServiceId, SpecHash};

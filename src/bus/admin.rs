@@ -1,0 +1,251 @@
+//! Topics: create, describe, set their configuration; and what a group has committed.
+//!
+//! The client's administration is asynchronous; each call here waits for its one answer, so that the callers,
+//! which are commands, need no runtime.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::Offset;
+
+use super::context::Plain;
+use super::error::{Error, Place};
+use super::offsets::patient;
+use super::record::{Committed, metadata_of, partition_list};
+use super::settings::Settings;
+use super::verdict::Verdict;
+
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A topic as it is declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Name.
+    pub name: String,
+    /// Number of partitions; fixed for life.
+    pub partitions: i32,
+    /// Replicas of each; -1 is the cluster's default.
+    pub replication: i32,
+    /// Configuration as text, by Kafka's names.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// A topic as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicState {
+    /// Number of partitions.
+    pub partitions: i32,
+    /// Replicas of the partition that has the fewest.
+    pub replication: i32,
+    /// What is set on the topic itself; what it inherits from the cluster is not here.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// See the module.
+pub struct Admin {
+    client: AdminClient<Plain>,
+    settings: Settings,
+}
+
+impl Admin {
+    /// Makes the client; nothing is asked yet.
+    ///
+    /// # Errors
+    /// Wrong settings.
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let client = settings
+            .plain()
+            .create_with_context(Plain)
+            .map_err(Error::client("creating an administration client", Place::none()))?;
+        Ok(Self { client, settings: settings.clone() })
+    }
+
+    /// Creates a topic and waits until its partitions have leaders. `false`: it was there, and nothing was
+    /// changed.
+    ///
+    /// # Errors
+    /// Refused by the cluster, with its reason.
+    pub fn create_topic(&self, spec: &TopicSpec) -> Result<bool, Error> {
+        let mut topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(spec.replication));
+        for (key, value) in &spec.configs {
+            topic = topic.set(key, value);
+        }
+        let place = || Place::topic(&spec.name);
+        let answer = block_on(self.client.create_topics([&topic], &options()))
+            .map_err(Error::client("creating a topic", place()))?;
+        let created = match one(answer) {
+            Ok(_) => true,
+            Err((_, Code::TopicAlreadyExists)) => false,
+            Err((_, code)) => return Err(Error::client("creating a topic", place())(KafkaError::AdminOp(code))),
+        };
+        self.wait_for_leaders(&spec.name)?;
+        Ok(created)
+    }
+
+    /// The metadata of a new topic takes a moment to reach every broker, and there is no event for it.
+    fn wait_for_leaders(&self, topic: &str) -> Result<(), Error> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            if self.leaders(topic)?.is_some_and(|leaders| leaders.iter().all(|leader| *leader >= 0)) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let place = Place::topic(topic);
+                return Err(Error::TimedOut { operation: "waiting for leaders", place, waited: TIMEOUT });
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The leader of each partition, -1 where there is none; `None` if there is no such topic.
+    fn leaders(&self, topic: &str) -> Result<Option<Vec<i32>>, Error> {
+        let metadata = patient("asking for a topic", Place::topic(topic), |timeout| {
+            self.client.inner().fetch_metadata(Some(topic), timeout)
+        })?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+        Ok(found.map(|found| found.partitions().iter().map(|partition| partition.leader()).collect()))
+    }
+
+    /// How the topics are, by name; `None` for one that does not exist.
+    ///
+    /// # Errors
+    /// No answer, no right to ask.
+    pub fn describe_topics(&self, names: &[&str]) -> Result<BTreeMap<String, Option<TopicState>>, Error> {
+        let metadata =
+            patient("asking for topics", Place::none(), |timeout| self.client.inner().fetch_metadata(None, timeout))?;
+        let mut states = BTreeMap::new();
+        for name in names {
+            let found = metadata.topics().iter().find(|found| found.name() == *name && found.error().is_none());
+            let state = found
+                .map(|found| {
+                    let replicas = found.partitions().iter().map(|partition| partition.replicas().len()).min();
+                    Ok::<_, Error>(TopicState {
+                        partitions: i32::try_from(found.partitions().len()).unwrap_or(i32::MAX),
+                        replication: replicas.and_then(|count| i32::try_from(count).ok()).unwrap_or(0),
+                        configs: self.configs(name)?,
+                    })
+                })
+                .transpose()?;
+            states.insert((*name).to_owned(), state);
+        }
+        Ok(states)
+    }
+
+    fn configs(&self, topic: &str) -> Result<BTreeMap<String, String>, Error> {
+        let failed = || Error::client("describing a topic", Place::topic(topic));
+        let answer =
+            block_on(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options())).map_err(failed())?;
+        let resource =
+            answer.into_iter().next().unwrap_or(Err(Code::Fail)).map_err(|code| failed()(KafkaError::AdminOp(code)))?;
+        let ours = resource.entries.into_iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
+        Ok(ours.map(|entry| (entry.name, entry.value.unwrap_or_default())).collect())
+    }
+
+    /// Makes `configs` the whole configuration of a topic: what is not named goes back to the cluster's default.
+    ///
+    /// # Errors
+    /// Refused by the cluster; nothing is changed then.
+    pub fn set_topic_configs(&self, topic: &str, configs: &BTreeMap<String, String>) -> Result<(), Error> {
+        let mut wanted = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        for (key, value) in configs {
+            wanted = wanted.set(key, value);
+        }
+        let failed = || Error::client("configuring a topic", Place::topic(topic));
+        let answer = block_on(self.client.alter_configs([&wanted], &options())).map_err(failed())?;
+        match answer.into_iter().next() {
+            Some(Err((_, code))) => Err(failed()(KafkaError::AdminOp(code))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes a topic: tests clean up after themselves on a cluster that was given.
+    ///
+    /// # Errors
+    /// Refused by the cluster.
+    pub fn delete_topic(&self, topic: &str) -> Result<(), Error> {
+        let failed = || Error::client("deleting a topic", Place::topic(topic));
+        let answer = block_on(self.client.delete_topics(&[topic], &options())).map_err(failed())?;
+        one(answer).map(drop).map_err(|(_, code)| failed()(KafkaError::AdminOp(code)))
+    }
+
+    /// What any group has committed, whoever its members are: a look from outside.
+    ///
+    /// # Errors
+    /// No answer; an open transaction holds the offsets back.
+    pub fn group_offsets(&self, group: &str, topic: &str, partitions: &[i32]) -> Result<Vec<Committed>, Error> {
+        let client: BaseConsumer<Plain> = self
+            .settings
+            .member(group, None)
+            .create_with_context(Plain)
+            .map_err(Error::client("creating a client", Place::none()))?;
+        let list = patient("asking for a group's offsets", Place::topic(topic), |timeout| {
+            let list = client.committed_offsets(partition_list(topic, partitions), timeout)?;
+            list.elements().iter().try_for_each(|entry| entry.error())?;
+            Ok(list)
+        })?;
+        let entries = list.elements();
+        let entries = entries.iter().zip(metadata_of(&list)).map(|(entry, metadata)| Committed {
+            partition: entry.partition(),
+            offset: match entry.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            },
+            metadata,
+        });
+        Ok(entries.collect())
+    }
+}
+
+/// Is the cluster there? Asks once, within `timeout`: for commands that want to say so before they begin.
+///
+/// # Errors
+/// It is not.
+pub fn ping(settings: &Settings, timeout: Duration) -> Result<usize, Error> {
+    let admin = Admin::new(settings)?;
+    let metadata = admin.client.inner().fetch_metadata(None, timeout).map_err(|error| match Verdict::of(&error) {
+        Verdict::Retry => Error::TimedOut { operation: "asking the cluster", place: Place::none(), waited: timeout },
+        verdict => Error::judged("asking the cluster", Place::none(), verdict, error),
+    })?;
+    Ok(metadata.brokers().len())
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
+}
+
+/// The one result of a request about one topic.
+fn one(answer: Vec<TopicResult>) -> TopicResult {
+    answer.into_iter().next().unwrap_or_else(|| Err((String::new(), Code::Fail)))
+}
+
+/// Wakes the thread that waits in [`block_on`].
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future that another thread completes. Needs no runtime, and so works inside of one too.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The consumer that shares a topic's partitions with its group.
+//!
+//! Classic protocol, cooperative-sticky, static membership: only partitions that move are interrupted, and a
+//! member that restarts under its name within the session keeps them. A partition that was just assigned is
+//! paused until its owner, having restored its state, says where to [`GroupConsumer::start`]; offsets are never
+//! guessed. Records of all partitions come from one [`GroupConsumer::poll`], which must be called at least every
+//! few minutes, for rebalances and errors too.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::Offset;
+
+use super::error::{Error, Place};
+use super::offsets::{Offsets, PATIENCE, Watermarks, patient};
+use super::rebalance::{Demand, Demands, Rebalance, answer_blindly};
+use super::record::{Committed, Message, metadata_of, partition_list};
+use super::settings::Settings;
+use super::verdict::Verdict;
+
+/// Which member of which group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// `group.id`.
+    pub group: String,
+    /// `group.instance.id`: stable and unique in the group. Two members with the same name fence each other.
+    pub instance: String,
+}
+
+/// What a poll found.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A record, committed and of a started partition.
+    Record(Message<'a>),
+    /// There is nothing (committed) after the position of this partition now.
+    EndOfPartition(i32),
+}
+
+/// Who this member was at one moment. Take a fresh one for each commit.
+pub struct GroupMetadata(ConsumerGroupMetadata);
+
+impl GroupMetadata {
+    pub(super) fn native(&self) -> &ConsumerGroupMetadata {
+        &self.0
+    }
+}
+
+/// A member of a group, used by one thread.
+pub struct GroupConsumer {
+    client: BaseConsumer<Demands>,
+    offsets: Offsets,
+    topic: String,
+    /// The partitions that are ours, with the offset they were started or moved to; `None` before the start.
+    owned: RefCell<BTreeMap<i32, Option<i64>>>,
+}
+
+impl GroupConsumer {
+    /// Joins the group; partitions come by [`Self::poll`].
+    ///
+    /// # Errors
+    /// Wrong settings.
+    pub fn subscribe(settings: &Settings, topic: &str, member: &Member) -> Result<Self, Error> {
+        let failed = || Error::client("joining a group", Place::topic(topic));
+        let client: BaseConsumer<Demands> = settings
+            .member(&member.group, Some(&member.instance))
+            .create_with_context(Demands::default())
+            .map_err(failed())?;
+        client.subscribe(&[topic]).map_err(failed())?;
+        let offsets = Offsets::new(settings)?;
+        Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default() })
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The partitions that are ours, started or not, ascending.
+    pub fn owned(&self) -> Vec<i32> {
+        self.owned.borrow().keys().copied().collect()
+    }
+
+    /// Waits up to `timeout` for the next record. Carries out what the group wants, by way of `member`; returns
+    /// `None` after that and when there is nothing.
+    ///
+    /// # Errors
+    /// Never `Retry`: what the client mends by itself is only logged. [`Error::OffsetOutOfRange`] names the
+    /// partition whose next record the log does not hold.
+    pub fn poll(&self, timeout: Duration, member: &mut impl Rebalance) -> Result<Option<Event<'_>>, Error> {
+        let polled = self.client.poll(timeout);
+        while let Some(demand) = self.client.context().take() {
+            self.carry_out(demand, member)?;
+        }
+        match polled {
+            None => Ok(None),
+            Some(Ok(message)) => Ok(Some(Event::Record(Message::new(message)))),
+            Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Some(Event::EndOfPartition(partition))),
+            Some(Err(error)) => self.judge(error).map(|()| None),
+        }
+    }
+
+    fn carry_out(&self, demand: Demand, member: &mut impl Rebalance) -> Result<(), Error> {
+        match demand {
+            Demand::Assign(list) => {
+                let partitions = partitions_of(&list);
+                self.assign_paused(&partitions)?;
+                tracing::info!(topic = self.topic, ?partitions, "assigned");
+                if !partitions.is_empty() {
+                    member.assigned(self, &partitions);
+                }
+            }
+            Demand::Revoke(list) => {
+                let partitions = partitions_of(&list);
+                let lost = self.client.assignment_lost();
+                tracing::info!(topic = self.topic, ?partitions, lost, "revoked");
+                match (partitions.is_empty(), lost) {
+                    (true, _) => {}
+                    (false, true) => member.lost(self, &partitions),
+                    (false, false) => member.revoked(self, &partitions),
+                }
+                self.owned.borrow_mut().retain(|partition, _| !partitions.contains(partition));
+                let failed = Error::client("giving partitions up", Place::topic(&self.topic));
+                self.client.incremental_unassign(&list).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Assigns without fetching: at an explicit offset, so that the client does not go to the committed one by
+    /// itself, and paused, which outdates whatever it may have asked a broker for meanwhile.
+    fn assign_paused(&self, partitions: &[i32]) -> Result<(), Error> {
+        let failed = || Error::client("taking partitions over", Place::topic(&self.topic));
+        let mut list = partition_list(&self.topic, partitions);
+        list.set_all_offsets(Offset::Offset(0)).map_err(failed())?;
+        // An empty list has to be answered too.
+        self.client.incremental_assign(&list).map_err(failed())?;
+        self.client.pause(&list).map_err(failed())?;
+        self.owned.borrow_mut().extend(partitions.iter().map(|partition| (*partition, None)));
+        Ok(())
+    }
+
+    /// Lets the records of an assigned partition come, from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`] if the log does not hold it.
+    pub fn start(&self, partition: i32, offset: i64) -> Result<(), Error> {
+        self.seek(partition, offset)?;
+        self.resume(partition)
+    }
+
+    /// Goes to `offset`; what was fetched before and not yet polled does not come. A paused partition stays
+    /// paused.
+    ///
+    /// # Errors
+    /// [`Error::OffsetOutOfRange`] if the log does not hold it; the partition is not ours.
+    pub fn seek(&self, partition: i32, offset: i64) -> Result<(), Error> {
+        let Watermarks { low, high } = self.watermarks(partition)?;
+        if !(low..=high).contains(&offset) {
+            return Err(Error::OffsetOutOfRange { topic: self.topic.clone(), partition, offset, low, high });
+        }
+        let place = Place::offset(&self.topic, partition, offset);
+        let owned = self.owned.borrow().contains_key(&partition);
+        if !owned {
+            return Err(Error::judged("seeking", place, Verdict::AbortAndRewind, "the partition is not ours"));
+        }
+        // The client refuses to seek until it has made its own arrangements after an assignment.
+        patient("seeking", place, |timeout| {
+            let mut list = TopicPartitionList::with_capacity(1);
+            list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
+            let list = self.client.seek_partitions(list, timeout)?;
+            list.elements().iter().try_for_each(|entry| entry.error())
+        })?;
+        self.owned.borrow_mut().insert(partition, Some(offset));
+        Ok(())
+    }
+
+    /// Holds the records of a partition back.
+    ///
+    /// # Errors
+    /// From the client.
+    pub fn pause(&self, partition: i32) -> Result<(), Error> {
+        let failed = Error::client("pausing", Place::partition(&self.topic, partition));
+        self.client.pause(&partition_list(&self.topic, &[partition])).map_err(failed)
+    }
+
+    /// Lets them come again, from the position.
+    ///
+    /// # Errors
+    /// From the client.
+    pub fn resume(&self, partition: i32) -> Result<(), Error> {
+        let failed = Error::client("resuming", Place::partition(&self.topic, partition));
+        self.client.resume(&partition_list(&self.topic, &[partition])).map_err(failed)
+    }
+
+    /// The next offset to be read of a started partition: after the last record that was polled and the markers
+    /// that follow it. `None` if it is not ours or not started.
+    ///
+    /// # Errors
+    /// From the client.
+    pub fn position(&self, partition: i32) -> Result<Option<i64>, Error> {
+        let Some(started_at) = self.owned.borrow().get(&partition).copied().flatten() else { return Ok(None) };
+        let failed = Error::client("asking for a position", Place::partition(&self.topic, partition));
+        let list = self.client.position().map_err(failed)?;
+        Ok(match list.find_partition(&self.topic, partition).map(|entry| entry.offset()) {
+            Some(Offset::Offset(offset)) => Some(offset),
+            // Nothing was polled since the start.
+            _ => Some(started_at),
+        })
+    }
+
+    /// What the group has committed. Waits for transactions whose offsets are still open (a stable fetch).
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`]: fence the writer that holds the transaction open, then ask again.
+    pub fn committed(&self, partitions: &[i32]) -> Result<Vec<Committed>, Error> {
+        let place = Place::topic(&self.topic);
+        let list = patient("asking for committed offsets", place, |timeout| {
+            // A short answer time, so that "not stable yet" of one try does not use up all of the patience.
+            let timeout = timeout.min(PATIENCE / 4);
+            let list = self.client.committed_offsets(partition_list(&self.topic, partitions), timeout)?;
+            list.elements().iter().try_for_each(|entry| entry.error())?;
+            Ok(list)
+        })?;
+        let offset = |offset| match offset {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        };
+        let entries = list.elements();
+        Ok(entries
+            .iter()
+            .zip(metadata_of(&list))
+            .map(|(entry, metadata)| Committed {
+                partition: entry.partition(),
+                offset: offset(entry.offset()),
+                metadata,
+            })
+            .collect())
+    }
+
+    /// What a partition of the topic holds, open transactions included.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn watermarks(&self, partition: i32) -> Result<Watermarks, Error> {
+        self.offsets.watermarks(&self.topic, partition)
+    }
+
+    /// Answers about other topics too.
+    pub fn offsets(&self) -> &Offsets {
+        &self.offsets
+    }
+
+    /// Who this member is now, for the commit of a transaction.
+    ///
+    /// # Errors
+    /// `Recreate` if the client has left its group for good.
+    pub fn group_metadata(&self) -> Result<GroupMetadata, Error> {
+        self.client.group_metadata().map(GroupMetadata).ok_or_else(|| {
+            Error::judged("asking who we are in the group", Place::none(), Verdict::Recreate, "not in a group")
+        })
+    }
+
+    /// Leaves: partitions are revoked by way of `member` first, so that it can commit. A static member's
+    /// partitions stay its own until the session ends, in case it comes back.
+    ///
+    /// # Errors
+    /// The client does not let go.
+    pub fn close(self, member: &mut impl Rebalance) -> Result<(), Error> {
+        self.client.close_queue().map_err(Error::client("leaving the group", Place::topic(&self.topic)))?;
+        let deadline = Instant::now() + PATIENCE;
+        while !self.client.closed() && Instant::now() < deadline {
+            // Records and errors that still come are nobody's business any more.
+            if let Err(error) = self.poll(Duration::from_millis(50), member) {
+                tracing::debug!(%error, "while leaving the group");
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left of an error when the client's own mending is set aside.
+    fn judge(&self, error: KafkaError) -> Result<(), Error> {
+        if matches!(error.rdkafka_error_code(), Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset)) {
+            return Err(self.out_of_range(error));
+        }
+        match Verdict::of(&error) {
+            Verdict::Retry => {
+                tracing::debug!(topic = self.topic, %error, "the consumer mends itself");
+                Ok(())
+            }
+            _ => Err(Error::client("consuming", Place::topic(&self.topic))(error)),
+        }
+    }
+
+    /// The client does not say which partition it was; the log does.
+    fn out_of_range(&self, error: KafkaError) -> Error {
+        for partition in self.owned() {
+            let Ok(Some(offset)) = self.position(partition) else { continue };
+            match self.watermarks(partition) {
+                Ok(Watermarks { low, high }) if !(low..=high).contains(&offset) => {
+                    return Error::OffsetOutOfRange { topic: self.topic.clone(), partition, offset, low, high };
+                }
+                _ => {}
+            }
+        }
+        Error::client("consuming", Place::topic(&self.topic))(error)
+    }
+}
+
+impl Drop for GroupConsumer {
+    fn drop(&mut self) {
+        // The client polls until it is closed, and it is not closed before every demand is answered.
+        self.client.context().abandon();
+        while let Some(demand) = self.client.context().take() {
+            match demand {
+                Demand::Assign(list) => answer_blindly(&self.client, true, &list),
+                Demand::Revoke(list) => answer_blindly(&self.client, false, &list),
+            }
+        }
+    }
+}
+
+fn partitions_of(list: &TopicPartitionList) -> Vec<i32> {
+    let mut partitions: Vec<_> = list.elements().iter().map(|entry| entry.partition()).collect();
+    partitions.sort_unstable();
+    partitions
+}

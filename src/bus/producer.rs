@@ -1,0 +1,105 @@
+//! The plain producer of readings and specs: idempotent, acknowledged by all replicas, outside of transactions.
+//!
+//! Deliveries are counted; what was refused is counted by reason, so that nothing is lost in silence. The
+//! processor does not use it for anything that has to be exactly once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as native;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+
+use super::context::{Deliveries, UNTRACKED};
+use super::error::{Error, Place};
+use super::record::Record;
+use super::settings::Settings;
+
+/// What became of the records since the last flush.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Acknowledged by all replicas.
+    pub delivered: u64,
+    /// Refused, by reason.
+    pub failed: BTreeMap<String, u64>,
+    /// Neither, within the timeout.
+    pub pending: u64,
+}
+
+impl Flushed {
+    /// Is every record delivered?
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.pending == 0
+    }
+}
+
+/// See the module.
+pub struct Producer {
+    client: ThreadedProducer<Deliveries>,
+    max_in_flight: usize,
+}
+
+impl Producer {
+    /// A producer that holds at most `max_in_flight` records that are not yet acknowledged.
+    ///
+    /// # Errors
+    /// Wrong settings.
+    pub fn new(settings: &Settings, max_in_flight: usize) -> Result<Self, Error> {
+        let client = settings
+            .producer()
+            .create_with_context(Deliveries::default())
+            .map_err(Error::client("creating a producer", Place::none()))?;
+        Ok(Self { client, max_in_flight: max_in_flight.max(1) })
+    }
+
+    /// Queues a record (copies it). Waits while the queue is full, up to `timeout`.
+    ///
+    /// # Errors
+    /// `Retry` if there was no room in time: the record was not taken.
+    pub fn send(&self, record: &Record<'_>, timeout: Duration) -> Result<(), Error> {
+        let deadline = Instant::now() + timeout;
+        let mut outgoing = BaseRecord::<[u8], [u8], usize> {
+            topic: record.topic,
+            partition: Some(record.partition),
+            payload: record.value,
+            key: record.key,
+            timestamp: record.timestamp_ms,
+            headers: record.native_headers(),
+            delivery_opaque: UNTRACKED,
+        };
+        loop {
+            let refused = if self.in_flight() < self.max_in_flight {
+                match self.client.send(outgoing) {
+                    Ok(()) => return Ok(()),
+                    Err((error, back)) => {
+                        outgoing = back;
+                        error
+                    }
+                }
+            } else {
+                KafkaError::MessageProduction(Code::QueueFull)
+            };
+            let full = refused.rdkafka_error_code() == Some(Code::QueueFull);
+            if !full || Instant::now() >= deadline {
+                return Err(Error::client("sending a record", record.place())(refused));
+            }
+            // Serves deliveries, which is what makes room.
+            self.client.poll(Duration::from_millis(5));
+        }
+    }
+
+    /// Records that are not yet acknowledged or refused.
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.client.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Waits up to `timeout` for everything that was sent; says what became of all records since the last flush.
+    pub fn flush(&self, timeout: Duration) -> Flushed {
+        let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the client is alive; with delivery events, which the polling thread serves, this only waits.
+        // Its one error is that the time is over, which the counts say better.
+        unsafe { native::rd_kafka_flush(self.client.client().native_ptr(), timeout) };
+        let log = self.client.client().context().take();
+        Flushed { delivered: log.delivered, failed: log.failed, pending: self.in_flight() as u64 }
+    }
+}

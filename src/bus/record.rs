@@ -1,0 +1,233 @@
+//! What goes out and what comes in: records, borrowed wherever possible.
+
+use std::borrow::Cow;
+use std::ffi::CStr;
+use std::fmt;
+use std::slice;
+
+use rdkafka::Timestamp as ClientTimestamp;
+use rdkafka::bindings as native;
+use rdkafka::message::{BorrowedMessage, Header as ClientHeader, Message as _, OwnedHeaders};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::error::{Error, Place};
+
+/// A record to be sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Record<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Partition: our clients always say which.
+    pub partition: i32,
+    /// Key; `None` is a null key.
+    pub key: Option<&'a [u8]>,
+    /// Value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// Headers in order: name and value; a value may be null.
+    pub headers: &'a [(&'a str, Option<&'a [u8]>)],
+    /// Event time for topics with `message.timestamp.type=CreateTime` (simulated time), ms. Topics with
+    /// LogAppendTime, which all of ours are, ignore it; `None` is now.
+    pub timestamp_ms: Option<i64>,
+}
+
+impl Record<'_> {
+    /// The headers in the client's form.
+    pub(super) fn native_headers(&self) -> Option<OwnedHeaders> {
+        if self.headers.is_empty() {
+            return None;
+        }
+        let empty = OwnedHeaders::new_with_capacity(self.headers.len());
+        let insert = |headers: OwnedHeaders, (key, value): &(&str, Option<&[u8]>)| {
+            headers.insert(ClientHeader { key, value: *value })
+        };
+        Some(self.headers.iter().fold(empty, insert))
+    }
+
+    pub(super) fn place(&self) -> Place {
+        Place::partition(self.topic, self.partition)
+    }
+}
+
+/// When a record was written, ms since the Unix epoch, and by whose clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timestamp {
+    /// The broker's, at the append: what the clock of a partition follows.
+    Append(i64),
+    /// The producer's.
+    Create(i64),
+    /// None: a record format older than Kafka 0.10.
+    Missing,
+}
+
+impl Timestamp {
+    /// The time, whoever set it.
+    pub fn ms(self) -> Option<i64> {
+        match self {
+            Self::Append(ms) | Self::Create(ms) => Some(ms),
+            Self::Missing => None,
+        }
+    }
+}
+
+/// One header of a [`Message`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// Its name; bytes that are no UTF-8 are replaced.
+    pub name: Cow<'a, str>,
+    /// Its value; `None` is null.
+    pub value: Option<&'a [u8]>,
+}
+
+/// A record that was read. Borrows the consumer's memory: copy what must outlive the next poll.
+pub struct Message<'a>(BorrowedMessage<'a>);
+
+impl<'a> Message<'a> {
+    pub(super) fn new(message: BorrowedMessage<'a>) -> Self {
+        Self(message)
+    }
+
+    /// Partition.
+    pub fn partition(&self) -> i32 {
+        self.0.partition()
+    }
+
+    /// Offset.
+    pub fn offset(&self) -> i64 {
+        self.0.offset()
+    }
+
+    /// When it was written.
+    pub fn timestamp(&self) -> Timestamp {
+        match self.0.timestamp() {
+            ClientTimestamp::LogAppendTime(ms) => Timestamp::Append(ms),
+            ClientTimestamp::CreateTime(ms) => Timestamp::Create(ms),
+            ClientTimestamp::NotAvailable => Timestamp::Missing,
+        }
+    }
+
+    /// Key.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.0.key()
+    }
+
+    /// Value; `None` is a tombstone.
+    pub fn value(&self) -> Option<&[u8]> {
+        self.0.payload()
+    }
+
+    /// Headers in order.
+    ///
+    /// Read past the client's safe face, which panics on a name that is no UTF-8: any producer can send one.
+    pub fn headers(&self) -> Vec<Header<'_>> {
+        let mut headers = std::ptr::null_mut();
+        // SAFETY: the message is alive; the headers belong to it and live as long.
+        let error = unsafe { native::rd_kafka_message_headers(self.0.ptr(), &mut headers) };
+        if error != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Vec::new();
+        }
+        // SAFETY: as above; index by index up to the count, name and value point into the message.
+        let count = unsafe { native::rd_kafka_header_cnt(headers) };
+        (0..count)
+            .filter_map(|index| unsafe {
+                let (mut name, mut value, mut size) = (std::ptr::null(), std::ptr::null(), 0);
+                let error = native::rd_kafka_header_get_all(headers, index, &mut name, &mut value, &mut size);
+                (error == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| Header {
+                    name: CStr::from_ptr(name).to_string_lossy(),
+                    value: (!value.is_null()).then(|| slice::from_raw_parts(value.cast(), size)),
+                })
+            })
+            .collect()
+    }
+}
+
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.partition(), self.offset())
+    }
+}
+
+/// A position to be committed inside a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionOffset {
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: i32,
+    /// The next offset to be read (the consumer's position, not the last offset + 1: markers take offsets).
+    pub offset: i64,
+    /// Text that is committed with it, at most 4,096 bytes of ASCII.
+    pub metadata: String,
+}
+
+/// What a group has committed for a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Partition.
+    pub partition: i32,
+    /// The next offset to be read; `None` if nothing was ever committed, or it expired.
+    pub offset: Option<i64>,
+    /// What was committed with it; bytes that are no UTF-8 are replaced.
+    pub metadata: String,
+}
+
+/// The offsets in the client's form.
+pub(super) fn offset_list(offsets: &[PartitionOffset]) -> Result<TopicPartitionList, Error> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for wanted in offsets {
+        let place = || Place::offset(&wanted.topic, wanted.partition, wanted.offset);
+        let mut entry = list.add_partition(&wanted.topic, wanted.partition);
+        entry.set_offset(Offset::Offset(wanted.offset)).map_err(Error::client("naming an offset", place()))?;
+        if !wanted.metadata.is_empty() {
+            entry.set_metadata(&wanted.metadata);
+        }
+    }
+    Ok(list)
+}
+
+/// Partitions of one topic in the client's form.
+pub(super) fn partition_list(topic: &str, partitions: &[i32]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    list
+}
+
+/// The metadata of every entry, in order. Read past the client's safe face, which panics on what is no UTF-8:
+/// any client of the group may have committed it.
+pub(super) fn metadata_of(list: &TopicPartitionList) -> Vec<String> {
+    // SAFETY: the list is alive and borrowed; it holds `cnt` entries, and metadata is null or `metadata_size` bytes.
+    unsafe {
+        let native = &*list.ptr();
+        (0..usize::try_from(native.cnt).unwrap_or(0))
+            .map(|index| {
+                let entry = &*native.elems.add(index);
+                if entry.metadata.is_null() {
+                    return String::new();
+                }
+                let bytes = slice::from_raw_parts(entry.metadata.cast::<u8>(), entry.metadata_size);
+                String::from_utf8_lossy(bytes).into_owned()
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_and_their_metadata_survive_the_clients_form() {
+        let offset = |partition, metadata: &str| PartitionOffset {
+            topic: "t".to_owned(),
+            partition,
+            offset: 7,
+            metadata: metadata.to_owned(),
+        };
+        let list = offset_list(&[offset(0, "cut=5"), offset(1, "")]).unwrap();
+        assert_eq!(metadata_of(&list), ["cut=5", ""]);
+        assert_eq!(list.elements()[1].offset(), Offset::Offset(7));
+        let negative = PartitionOffset { offset: -1, ..offset(0, "") };
+        assert!(offset_list(&[negative]).is_err(), "a negative offset means something else to the client");
+    }
+}

@@ -1,0 +1,348 @@
+//! One object owns the transaction: lazy begin, send, flush, commit with the group's offsets, abort.
+//!
+//! ```text
+//!            send / commit             commit ok, abort ok
+//!   Idle ------------------> Open -----------------------------> Idle
+//!                             |
+//!                             | commit or abort without a clear answer; fenced; fatal
+//!                             v
+//!                          InDoubt      (only dropping it is left)
+//! ```
+//!
+//! A commit that timed out may still land later: the client lacks the half of KIP-890 that would tell a late
+//! answer from the next transaction's. So an object in doubt is never used again; its successor's
+//! `init_transactions` raises the epoch and thereby settles, one way or the other, whatever is in flight.
+//! The caller finds out which by reading the committed offsets.
+//! The same goes for a commit that succeeded, but only after its request may have been sent twice: it counts as
+//! committed, and the object is in doubt all the same, because the first copy could still end the *next*
+//! transaction.
+//!
+//! The records' offsets are known after [`TransactionalProducer::flush`], so that they can be committed as
+//! metadata of the same transaction.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::bindings as native;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::util::Timeout;
+
+use super::context::{Deliveries, UNTRACKED};
+use super::error::{Error, Place};
+use super::group::GroupMetadata;
+use super::record::{PartitionOffset, Record, offset_list};
+use super::settings::{Settings, TRANSACTION_TIMEOUT};
+use super::verdict::Verdict;
+
+/// How long `init_transactions` may take: the coordinator first ends what a predecessor left open.
+const INIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one call that the client says to repeat is repeated. Beyond it the cluster has given up the
+/// transaction anyway.
+const PATIENCE: Duration = TRANSACTION_TIMEOUT;
+
+/// Between two of those calls.
+const PAUSE: Duration = Duration::from_millis(5);
+/// An end of a transaction that took this long may have been sent twice (it usually takes milliseconds).
+const SUSPICIOUS: Duration = Duration::from_secs(5);
+
+/// Asks for the offset of a record, once the flush has delivered it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(usize);
+
+/// How a commit ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Everything that was sent, and the offsets, are visible together. If the cluster was disturbed meanwhile,
+    /// the next call asks to recreate the producer.
+    Committed,
+    /// Nothing is visible; the producer is ready for the next transaction. Rewind to the committed offsets and
+    /// restore the state.
+    Aborted(Error),
+    /// Another client has taken over. Nothing is visible; drop the producer and leave.
+    Fenced(Error),
+    /// It may or may not become visible: drop the producer, make a new one, then read the committed offsets.
+    InDoubt(Error),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    Open,
+    InDoubt,
+}
+
+/// The exactly-once producer of one worker. Its polling thread keeps deliveries and aborts going.
+pub struct TransactionalProducer {
+    client: ThreadedProducer<Deliveries>,
+    transactional_id: String,
+    state: State,
+}
+
+impl TransactionalProducer {
+    /// Takes `transactional_id` over: whoever had it is fenced, and what it left open is aborted.
+    ///
+    /// # Errors
+    /// With `Retry` the cluster did not answer in time.
+    pub fn new(settings: &Settings, transactional_id: &str) -> Result<Self, Error> {
+        let client: ThreadedProducer<Deliveries> = settings
+            .transactional(transactional_id)
+            .create_with_context(Deliveries::default())
+            .map_err(Error::client("creating a transactional producer", Place::none()))?;
+        let deadline = Instant::now() + INIT_TIMEOUT;
+        loop {
+            match client.init_transactions(deadline.saturating_duration_since(Instant::now())) {
+                Ok(()) => break,
+                Err(error) if Verdict::of(&error) == Verdict::Retry && Instant::now() < deadline => {}
+                Err(error) => return Err(Error::client("taking over a transactional id", Place::none())(error)),
+            }
+        }
+        Ok(Self { client, transactional_id: transactional_id.to_owned(), state: State::Idle })
+    }
+
+    /// Whose transactions these are.
+    pub fn transactional_id(&self) -> &str {
+        &self.transactional_id
+    }
+
+    /// Is a transaction open? Its time runs from the first record.
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Records that were sent and not yet delivered.
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.client.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Sends a record within the transaction, which begins with the first. Copies it. Blocks only while the
+    /// client's queue is full.
+    ///
+    /// # Errors
+    /// `AbortAndRewind`: the transaction is lost, call [`Self::abort`]. `Fatal`: this record can never be sent.
+    pub fn send(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        self.enqueue(record, UNTRACKED)
+    }
+
+    /// As [`Self::send`], and keeps a place for the record's offset.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_tracked(&mut self, record: &Record<'_>) -> Result<Ticket, Error> {
+        self.begin()?;
+        let ticket = self.client.client().context().ticket();
+        self.enqueue(record, ticket)?;
+        Ok(Ticket(ticket))
+    }
+
+    fn enqueue(&mut self, record: &Record<'_>, ticket: usize) -> Result<(), Error> {
+        self.begin()?;
+        let mut outgoing = BaseRecord::<[u8], [u8], usize> {
+            topic: record.topic,
+            partition: Some(record.partition),
+            payload: record.value,
+            key: record.key,
+            timestamp: record.timestamp_ms,
+            headers: record.native_headers(),
+            delivery_opaque: ticket,
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let error = match self.client.send(outgoing) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(Code::QueueFull), back)) if Instant::now() < deadline => {
+                    // Serves deliveries, which is what makes room.
+                    self.client.poll(Duration::from_millis(5));
+                    outgoing = back;
+                    continue;
+                }
+                Err((error, _)) => error,
+            };
+            return Err(self.send_failed(error, record.place()));
+        }
+    }
+
+    /// A refused send carries no flags: the client tells by its code, and by its own state, what has happened.
+    fn send_failed(&mut self, error: KafkaError, place: Place) -> Error {
+        let verdict = match (&error, self.client.client().fatal_error()) {
+            (_, Some((code, _))) => {
+                self.state = State::InDoubt;
+                match Verdict::of_code(code) {
+                    Verdict::Fenced => Verdict::Fenced,
+                    _ => Verdict::Recreate,
+                }
+            }
+            (error, None) if Verdict::of(error) == Verdict::Fatal => Verdict::Fatal,
+            // `State`: the transaction has already failed. `QueueFull`: nothing was delivered for as long as it may
+            // live.
+            (_, None) => Verdict::AbortAndRewind,
+        };
+        Error::judged("sending a record", place, verdict, error)
+    }
+
+    /// Waits until everything that was sent is delivered.
+    ///
+    /// The client's own flush polls in slices of 100 ms that do not end early; this is what makes a commit take
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// `AbortAndRewind` if a record was refused, `Recreate` if the cluster stopped answering.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.check()?;
+        let timeout = i32::try_from(PATIENCE.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the client is alive; with delivery events, which the polling thread serves, this only waits.
+        let result = unsafe { native::rd_kafka_flush(self.client.client().native_ptr(), timeout) };
+        if result != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            self.state = State::InDoubt;
+            return Err(Error::judged("flushing", Place::none(), Verdict::Recreate, Code::from(result)));
+        }
+        match self.client.client().context().first_failure() {
+            None => Ok(()),
+            Some(code) => Err(self.send_failed(KafkaError::MessageProduction(code), Place::none())),
+        }
+    }
+
+    /// Where a record of the open transaction was delivered; `None` before the flush.
+    pub fn delivered(&self, ticket: Ticket) -> Option<i64> {
+        self.client.client().context().offset(ticket.0)
+    }
+
+    /// Commits what was sent together with `offsets`. Give the offsets of *all* partitions the transaction
+    /// writes for, moved or not, and a fresh `group`: they carry the generation by which a zombie is refused.
+    ///
+    /// # Errors
+    /// Only those with which the process must stop (`Fatal`), and the use of an object in doubt.
+    pub fn commit(&mut self, offsets: &[PartitionOffset], group: &GroupMetadata) -> Result<Outcome, Error> {
+        let list = offset_list(offsets)?;
+        self.begin()?;
+        let prepared = self.flush().and_then(|()| {
+            self.repeat("sending offsets to the transaction", |client| {
+                client.send_offsets_to_transaction(&list, group.native(), PATIENCE)
+            })
+        });
+        if let Err(error) = prepared {
+            return self.failed(error);
+        }
+        match self.end("committing", |client| client.commit_transaction(Timeout::Never)) {
+            Ok(()) => Ok(Outcome::Committed),
+            // Everything was delivered before, so the commit itself is on its way. That the client calls the
+            // transaction abortable now only means that it has given up waiting: the commit may have succeeded, or
+            // may yet. An abort sent after it would leave it free to end the next transaction.
+            Err(error) if error.verdict() == Verdict::AbortAndRewind => {
+                self.failed(error.with_verdict(Verdict::Recreate))
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// Turns the failure of a commit into its outcome; afterwards the object is idle or in doubt.
+    fn failed(&mut self, error: Error) -> Result<Outcome, Error> {
+        tracing::warn!(transactional_id = self.transactional_id, %error, verdict = ?error.verdict(), "commit failed");
+        match error.verdict() {
+            Verdict::AbortAndRewind => match self.abort() {
+                Ok(()) => Ok(Outcome::Aborted(error)),
+                Err(worse) if worse.verdict() == Verdict::Fenced => Ok(Outcome::Fenced(worse)),
+                Err(worse) => Ok(Outcome::InDoubt(worse)),
+            },
+            Verdict::Fenced => {
+                // Fenced from the group only, the transaction is still ours to end: nobody waits for its timeout.
+                // Fenced from the id, this fails at once and changes nothing.
+                if self.state == State::Open {
+                    let _ = self.abort();
+                }
+                self.state = State::InDoubt;
+                Ok(Outcome::Fenced(error))
+            }
+            Verdict::Retry | Verdict::Recreate => {
+                self.state = State::InDoubt;
+                Ok(Outcome::InDoubt(error))
+            }
+            Verdict::Fatal => {
+                self.state = State::InDoubt;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives up the open transaction, if there is one.
+    ///
+    /// # Errors
+    /// The object is in doubt afterwards; `Fenced` or `Recreate`.
+    pub fn abort(&mut self) -> Result<(), Error> {
+        self.check()?;
+        if self.state == State::Idle {
+            return Ok(());
+        }
+        self.end("aborting", |client| client.abort_transaction(Timeout::Never)).map_err(|error| {
+            self.state = State::InDoubt;
+            match error.verdict() {
+                Verdict::Fenced | Verdict::Fatal => error,
+                _ => error.with_verdict(Verdict::Recreate),
+            }
+        })
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        self.check()?;
+        if self.state == State::Idle {
+            self.client.client().context().begin();
+            self.client.begin_transaction().map_err(|error| {
+                self.state = State::InDoubt;
+                Error::client("beginning a transaction", Place::none())(error)
+            })?;
+            self.state = State::Open;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match self.state {
+            State::InDoubt => Err(Error::InDoubt { transactional_id: self.transactional_id.clone() }),
+            State::Idle | State::Open => Ok(()),
+        }
+    }
+
+    /// A call that ends the transaction. Its success makes the object idle, unless the request may have been sent
+    /// twice.
+    fn end(
+        &mut self,
+        operation: &'static str,
+        call: impl Fn(&ThreadedProducer<Deliveries>) -> Result<(), KafkaError>,
+    ) -> Result<(), Error> {
+        let (began, before) = (Instant::now(), self.client.client().context().disturbances());
+        self.repeat(operation, call)?;
+        let disturbed = self.client.client().context().disturbances() != before;
+        self.state = if disturbed || began.elapsed() >= SUSPICIOUS { State::InDoubt } else { State::Idle };
+        Ok(())
+    }
+
+    /// Makes a call as often as the client says to; what is still `Retry` after [`PATIENCE`], or timed out, has
+    /// to be replaced.
+    fn repeat(
+        &self,
+        operation: &'static str,
+        call: impl Fn(&ThreadedProducer<Deliveries>) -> Result<(), KafkaError>,
+    ) -> Result<(), Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let error = match call(&self.client) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let timed_out = matches!(error.rdkafka_error_code(), Some(Code::OperationTimedOut | Code::RequestTimedOut));
+            match Verdict::of(&error) {
+                Verdict::Retry if !timed_out && Instant::now() < deadline => std::thread::sleep(PAUSE),
+                Verdict::Retry => return Err(Error::judged(operation, Place::none(), Verdict::Recreate, error)),
+                verdict => return Err(Error::judged(operation, Place::none(), verdict, error)),
+            }
+        }
+    }
+}
+
+/// Fences the writer `transactional_id` and ends its open transaction at once instead of after its timeout:
+/// takes the id over and lets it go.
+///
+/// # Errors
+/// As [`TransactionalProducer::new`].
+pub fn fence(settings: &Settings, transactional_id: &str) -> Result<(), Error> {
+    TransactionalProducer::new(settings, transactional_id).map(drop)
+}

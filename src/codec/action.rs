@@ -1,0 +1,76 @@
+//! `ops.actions`: what was done about incidents. Written by the actors; read by them after a crash, by the
+//! archiver, the war room and `ops status`.
+
+use super::incident::{Headers, cloud_event};
+use super::{ACTION, Error, flat};
+use crate::model::action::ActionEvent;
+
+/// The value on the bus.
+pub fn encode(event: &ActionEvent) -> Vec<u8> {
+    flat::encode(&ACTION, event)
+}
+
+/// Reads a value of `ops.actions`.
+pub fn decode(value: &[u8]) -> Result<ActionEvent, Error> {
+    flat::decode(&ACTION, value)
+}
+
+/// CloudEvents 1.0 in binary mode; the id is unique, since a repeat has another attempt.
+pub fn headers(event: &ActionEvent) -> Headers {
+    let name = event.kind.name();
+    let id = format!("{}/{name}/{}", event.action_id, event.attempt);
+    cloud_event(name, event.service.as_str(), event.at, &id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::action::ActionKind;
+    use crate::model::{ActionId, IncidentId};
+    use proptest::prelude::*;
+
+    fn kinds() -> impl Strategy<Value = ActionKind> {
+        let map = || prop::collection::btree_map(".{0,9}", ".{0,9}", 0..5);
+        let effect = || (prop::option::of(-1e9..1e9), prop::option::of(-1e9..1e9));
+        prop_oneof![
+            map().prop_map(|goal| ActionKind::Started { goal }),
+            map().prop_map(|detail| ActionKind::Done { detail }),
+            (".*", map()).prop_map(|(reason, detail)| ActionKind::Failed { reason, detail }),
+            ".*".prop_map(|reason| ActionKind::Unknown { reason }),
+            ".*".prop_map(|reason| ActionKind::Suppressed { reason }),
+            ".*".prop_map(|reason| ActionKind::Denied { reason }),
+            Just(ActionKind::Expired),
+            effect().prop_map(|(before, after)| ActionKind::Verified { before, after }),
+            effect().prop_map(|(before, after)| ActionKind::Ineffective { before, after }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_comes_back(
+            kind in kinds(),
+            at in any::<i64>(),
+            target in prop::option::of(".*"),
+            attempt in any::<u32>(),
+            dry_run in any::<bool>(),
+        ) {
+            let incident: IncidentId = "svc.7".parse().unwrap();
+            let event = ActionEvent {
+                kind,
+                action_id: ActionId::of(&incident, 1, 2),
+                service: incident.service.clone(),
+                incident,
+                verb: "scale_up".to_owned(),
+                actor: "autoscaler".to_owned(),
+                at,
+                target,
+                attempt,
+                dry_run,
+            };
+            let value = encode(&event);
+            super::super::tests::apache_avro_reads(&ACTION, &value);
+            prop_assert_eq!(&headers(&event)[1].1, &format!("hms.ops.{}", event.kind.name()));
+            prop_assert_eq!(decode(&value), Ok(event));
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What the production core promises, without a bus: the worked examples, the oracle's second opinion on random
+//! logs, and restarts at every point.
+
+#[path = "core/feed.rs"]
+mod feed;
+#[path = "oracle/mod.rs"]
+mod oracle;
+#[path = "core/promises.rs"]
+mod promises;
+#[path = "core/restarts.rs"]
+mod restarts;

@@ -1,0 +1,14 @@
+//! Everything that needs a real Kafka, in one test binary, so that one broker serves a whole run.
+//!
+//! The broker is started by the first test that asks for it ([`harness::brokers`]) and ends with this process,
+//! also when tests fail. With `OPS_BROKERS=host:port` the tests use that cluster instead.
+
+#[path = "kafka/harness.rs"]
+mod harness;
+
+#[path = "kafka/bus.rs"]
+mod bus;
+#[path = "kafka/group.rs"]
+mod group;
+#[path = "kafka/local.rs"]
+mod local;
