@@ -241,6 +241,18 @@ impl GroupConsumer {
             .collect())
     }
 
+    /// The guard taken away: commits offsets on their own, outside of any transaction.
+    #[cfg(feature = "sabotage")]
+    pub fn commit_apart(&self, offsets: &[super::record::PartitionOffset]) -> Result<(), Error> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let list = super::record::offset_list(offsets)?;
+        self.client
+            .commit(&list, rdkafka::consumer::CommitMode::Sync)
+            .map_err(Error::client("committing offsets apart", Place::topic(&self.topic)))
+    }
+
     /// What a partition of the topic holds, open transactions included.
     ///
     /// # Errors

@@ -4,6 +4,9 @@ pub mod backtest;
 pub mod check;
 pub mod dta;
 pub mod history;
+pub mod process;
+pub mod stop;
+pub mod topics;
 
 use std::process::ExitCode;
 
@@ -23,14 +26,22 @@ enum Command {
     Backtest(backtest::Args),
     Check(check::Args),
     Dta(dta::Args),
+    Process(process::Args),
+    Topics(topics::Args),
 }
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    // Before anything can use apache-avro: a hostile count in a datum must not end the process.
+    crate::codec::format::bound_allocations();
+    let command = Cli::parse().command;
+    crate::telemetry::log::init(if matches!(command, Command::Process(_)) { "info" } else { "warn" });
+    match command {
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
+        Command::Process(args) => exit(process::run(&args)),
+        Command::Topics(args) => exit(topics::run(&args)),
     }
 }
 

@@ -156,6 +156,7 @@ fn judge(key: Option<&[u8]>, parsed: Parsed, append_ms: i64) -> Result<Reading, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
     use apache_avro::types::Value;
     use proptest::prelude::*;
 

@@ -142,7 +142,7 @@ fn a_revoked_partition_is_committed_before_it_moves() {
     assert_eq!(first.plain.story.iter().map(|(what, _)| *what).collect::<Vec<_>>(), ["assigned", "revoked"]);
     assert!(matches!(first.outcomes[..], [Outcome::Committed]), "{:?}", first.outcomes);
     assert_eq!(values(&out, 0, Isolation::Committed), ["revoked"]);
-    let moved = &first.plain.story[1].1;
+    let moved = &first.plain.story[1].1.clone();
     assert_eq!(&two.owned(), moved);
     for committed in two.committed(moved).unwrap() {
         assert_eq!((committed.offset, committed.metadata.as_str()), (Some(1), "revoked"));
