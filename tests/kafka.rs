@@ -12,5 +12,9 @@ mod bus;
 mod group;
 #[path = "kafka/local.rs"]
 mod local;
+#[path = "oracle/mod.rs"]
+mod oracle;
+#[path = "kafka/processor.rs"]
+mod processor;
 #[path = "kafka/topics.rs"]
 mod topics;

@@ -161,6 +161,34 @@ impl Fleet {
         }
     }
 
+    /// Waits until two processes own two partitions each.
+    pub fn wait_until_shared(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let owners = self.owners();
+            let mut each = owners.clone();
+            each.sort();
+            each.dedup();
+            if owners.len() == 4 && each.len() == 2 && owners.iter().filter(|owner| **owner == each[0]).count() == 2 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}: the owners are {owners:?}", self.prefix);
+            // Nothing tells of a commit.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Under which name each partition that was ever committed was committed last.
+    fn owners(&self) -> Vec<String> {
+        let metadata = self.committed().into_iter().map(|(_, metadata)| metadata).filter(|text| !text.is_empty());
+        metadata
+            .map(|text| {
+                let fields: serde_json::Value = serde_json::from_str(&text).unwrap();
+                fields["writer"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    }
+
     /// What the group has committed for each partition, `None` where it has not.
     pub fn committed(&self) -> Vec<(Option<i64>, String)> {
         let partitions: Vec<i32> = (0..PARTITIONS).collect();

@@ -167,12 +167,14 @@ impl Change {
         }
     }
 
-    /// Is it due before the record at `offset`? `spec_retired` tells the clock alone, and that is enough: nothing
-    /// happens between two records at which the clock stands still.
-    fn is_due(&self, oracle: &Oracle, offset: i64) -> bool {
+    /// Is it due before the record that comes at `offset`, appended at `append` (none: the end)?
+    /// `spec_retired` tells the clock alone; what is appended later than it moves the clock beyond.
+    fn is_due(&self, oracle: &Oracle, offset: i64, append: Option<i64>) -> bool {
         match self {
             Self::Activated { from_offset, .. } => *from_offset <= offset,
-            Self::Retired { at, .. } => oracle.clock().unwrap_or(0) == *at,
+            Self::Retired { at, .. } => {
+                oracle.clock().unwrap_or(0) == *at && append.is_none_or(|append| append > *at)
+            }
         }
     }
 
@@ -221,8 +223,8 @@ impl Hearing {
         self.heard.push(entry);
     }
 
-    fn changes(&mut self, changes: &mut VecDeque<Change>, offset: i64) {
-        while changes.front().is_some_and(|change| change.is_due(&self.oracle, offset)) {
+    fn changes(&mut self, changes: &mut VecDeque<Change>, offset: i64, append: Option<i64>) {
+        while changes.front().is_some_and(|change| change.is_due(&self.oracle, offset, append)) {
             let Some(change) = changes.pop_front() else { return };
             self.oracle.next_offset = change.place(offset);
             self.hear(change.entry());
@@ -259,7 +261,7 @@ fn judge_partition(
     let oracle = Oracle::new(partition);
     let mut hearing = Hearing { oracle, told: Vec::new(), heard: Vec::new(), rejected: Vec::new() };
     for record in log.iter().filter(|record| record.offset < end) {
-        hearing.changes(&mut changes, record.offset);
+        hearing.changes(&mut changes, record.offset, Some(record.append));
         hearing.oracle.next_offset = record.offset;
         let stands_in = record.header(FORWARDED).and_then(|from| from.rsplit('/').next()?.parse().ok());
         let key = record.key.as_deref();
@@ -280,7 +282,7 @@ fn judge_partition(
             hearing.oracle.forget();
         }
     }
-    hearing.changes(&mut changes, end);
+    hearing.changes(&mut changes, end, None);
     if !changes.is_empty() {
         return Err(format!("{} changes of specs lie beyond the log", changes.len()));
     }
