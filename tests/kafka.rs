@@ -16,5 +16,7 @@ mod local;
 mod oracle;
 #[path = "kafka/processor.rs"]
 mod processor;
+#[path = "kafka/sdk.rs"]
+mod sdk;
 #[path = "kafka/topics.rs"]
 mod topics;

@@ -167,15 +167,15 @@ impl Change {
         }
     }
 
-    /// Is it due before the record that comes at `offset`, appended at `append` (none: the end)?
-    /// `spec_retired` tells the clock alone; what is appended later than it moves the clock beyond.
-    fn is_due(&self, oracle: &Oracle, offset: i64, append: Option<i64>) -> bool {
-        match self {
-            Self::Activated { from_offset, .. } => *from_offset <= offset,
-            Self::Retired { at, .. } => {
-                oracle.clock().unwrap_or(0) == *at && append.is_none_or(|append| append > *at)
-            }
-        }
+    fn is_known_to_lie_before(&self, offset: i64) -> bool {
+        matches!(self, Self::Activated { from_offset, .. } if *from_offset <= offset)
+    }
+
+    /// `spec_retired` tells the clock alone. Nothing happens while it stands still, so the last place is as good
+    /// as any: before the record that moves it on (none: the end of the log).
+    fn is_over(&self, oracle: &Oracle, append: Option<i64>) -> bool {
+        let Self::Retired { at, .. } = self else { return false };
+        oracle.clock().unwrap_or(0) == *at && append.is_none_or(|append| append > *at)
     }
 
     /// Where it takes effect, if the next record is at `offset`.
@@ -224,7 +224,11 @@ impl Hearing {
     }
 
     fn changes(&mut self, changes: &mut VecDeque<Change>, offset: i64, append: Option<i64>) {
-        while changes.front().is_some_and(|change| change.is_due(&self.oracle, offset, append)) {
+        // What was published after a change took effect after it.
+        let known = changes.iter().rposition(|change| change.is_known_to_lie_before(offset));
+        let mut due = known.map_or(0, |place| place + 1);
+        while due > 0 || changes.front().is_some_and(|change| change.is_over(&self.oracle, append)) {
+            due = due.saturating_sub(1);
             let Some(change) = changes.pop_front() else { return };
             self.oracle.next_offset = change.place(offset);
             self.hear(change.entry());

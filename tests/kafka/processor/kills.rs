@@ -14,7 +14,6 @@ use hms_ops::bus::Isolation;
 use super::fleet::{Fleet, Watch, ids, is_turn};
 use super::judge::{confirm, stored};
 use super::load::Load;
-use crate::harness::PATIENCE;
 
 const KILLS: usize = 10;
 
