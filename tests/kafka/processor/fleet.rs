@@ -100,6 +100,11 @@ impl Fleet {
 
     /// Queues a reading of the event time `ts`, which is also its append time where time is simulated.
     pub fn emit_at(&self, service: &str, sensor: &str, ts: i64, value: f64) {
+        self.emit_to(home_partition(service, PARTITIONS), service, sensor, ts, value);
+    }
+
+    /// The same, for a partition of the caller's choice.
+    pub fn emit_to(&self, partition: i32, service: &str, sensor: &str, ts: i64, value: f64) {
         let reading = Reading {
             service: service.to_owned(),
             sensor: sensor.to_owned(),
@@ -109,7 +114,7 @@ impl Fleet {
         };
         let record = Record {
             topic: &self.topics.metrics,
-            partition: home_partition(service, PARTITIONS),
+            partition,
             key: Some(service.as_bytes()),
             value: Some(&codec::reading::encode(&reading)),
             headers: &[],
