@@ -105,13 +105,8 @@ impl Fleet {
 
     /// The same, for a partition of the caller's choice.
     pub fn emit_to(&self, partition: i32, service: &str, sensor: &str, ts: i64, value: f64) {
-        let reading = Reading {
-            service: service.to_owned(),
-            sensor: sensor.to_owned(),
-            ts,
-            value,
-            attributes: BTreeMap::new(),
-        };
+        let reading =
+            Reading { service: service.to_owned(), sensor: sensor.to_owned(), ts, value, attributes: BTreeMap::new() };
         let record = Record {
             topic: &self.topics.metrics,
             partition,
@@ -150,20 +145,34 @@ impl Fleet {
 
     /// Waits until the group has committed everything that `ops.metrics` holds now.
     pub fn wait_until_caught_up(&self) {
-        let offsets = Offsets::new(&settings()).unwrap();
-        let ends: Vec<i64> = (0..PARTITIONS)
-            .map(|partition| offsets.watermarks(&self.topics.metrics, partition).unwrap().high)
-            .collect();
+        let ends = self.ends();
+        self.wait_for_commits(|partition, committed| ends[partition] == 0 || committed >= Some(ends[partition]));
+    }
+
+    /// Waits until the group has committed, for every partition, something that was appended after now.
+    pub fn wait_until_beyond_now(&self) {
+        let ends = self.ends();
+        self.wait_for_commits(|partition, committed| committed > Some(ends[partition]));
+    }
+
+    fn wait_for_commits(&self, done: impl Fn(usize, Option<i64>) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let committed = self.committed();
-            if ends.iter().zip(&committed).all(|(end, (offset, _))| *end == 0 || *offset >= Some(*end)) {
+            if committed.iter().enumerate().all(|(partition, (offset, _))| done(partition, *offset)) {
                 return;
             }
-            assert!(Instant::now() < deadline, "{}: {committed:?} is committed of {ends:?}", self.prefix);
+            assert!(Instant::now() < deadline, "{}: {committed:?} is committed of {:?}", self.prefix, self.ends());
             // Nothing tells of a commit.
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The end of every partition of `ops.metrics`.
+    fn ends(&self) -> Vec<i64> {
+        let offsets = Offsets::new(&settings()).unwrap();
+        let end = |partition| offsets.watermarks(&self.topics.metrics, partition).unwrap().high;
+        (0..PARTITIONS).map(end).collect()
     }
 
     /// Waits until two processes own two partitions each.
@@ -256,7 +265,7 @@ impl Drop for Ops {
         if std::thread::panicking() {
             eprintln!("{} said:\n{}", self.log.display(), self.said());
         } else {
-            let _ = std::fs::remove_file(&self.log);
+            //let _ = std::fs::remove_file(&self.log);
         }
     }
 }

@@ -173,9 +173,7 @@ fn recorded_series_through_kafka_equal_the_brute_force() {
     }
     // Silence after the failure: the last thing that the recording can bring about.
     let mut watch = Watch::new(&fleet, Isolation::Committed);
-    watch.until_one("silence", |event| {
-        matches!(&event.kind, EventKind::Opened { cause, .. } if &**cause == "no_data")
-    });
+    watch.until_one("silence", |event| matches!(&event.kind, EventKind::Opened { cause, .. } if &**cause == "no_data"));
     fleet.wait_until_caught_up();
     processor.stop();
 
