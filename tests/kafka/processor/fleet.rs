@@ -265,7 +265,7 @@ impl Drop for Ops {
         if std::thread::panicking() {
             eprintln!("{} said:\n{}", self.log.display(), self.said());
         } else {
-            //let _ = std::fs::remove_file(&self.log);
+            let _ = std::fs::remove_file(&self.log);
         }
     }
 }
@@ -310,7 +310,7 @@ impl Watch {
 
     /// Takes what is there, until nothing comes for a moment.
     pub fn drain(&mut self) {
-        while self.one(Duration::from_millis(100)) {}
+        while self.one(Duration::from_millis(20)) {}
     }
 
     /// Waits until `done` of all that was seen.
