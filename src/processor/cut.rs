@@ -27,7 +27,16 @@ pub const FULL_CUT_MS: i64 = 3_600_000;
 #[derive(Debug, PartialEq)]
 pub(super) struct Published {
     generation: u64,
-    active: Option<(SpecHash, Option<i64>, Option<VerdictKind>, Vec<Machine>)>,
+    active: Option<Life>,
+}
+
+/// What of a registered service a state record holds and an instant can change.
+#[derive(Debug, PartialEq)]
+struct Life {
+    spec: SpecHash,
+    alive_since: Option<i64>,
+    verdict: Option<VerdictKind>,
+    machines: Vec<Machine>,
 }
 
 /// Records of `ops.state` that cannot be restored.
@@ -233,10 +242,12 @@ fn matters(spec: &Spec, sensor: usize) -> bool {
 
 impl Published {
     fn of(service: &Service) -> Self {
-        let active = service
-            .active
-            .as_ref()
-            .map(|active| (active.spec.hash, active.alive_since, active.verdict, active.machines.clone()));
+        let active = service.active.as_ref().map(|active| Life {
+            spec: active.spec.hash,
+            alive_since: active.alive_since,
+            verdict: active.verdict,
+            machines: active.machines.clone(),
+        });
         Self { generation: service.generation, active }
     }
 }
