@@ -12,3 +12,5 @@ mod bus;
 mod group;
 #[path = "kafka/local.rs"]
 mod local;
+#[path = "kafka/workers.rs"]
+mod workers;
