@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::model::spec::{Condition, Spec};
 use crate::model::state::{
-    ActiveRecord, Cut, EpisodeRecord, LookRecord, MachineRecord, OpenRecord, PartitionRecord, Rollup, ServiceRecord,
-    VerdictKind,
+    ActiveRecord, Cut, EpisodeRecord, LookRecord, MachineRecord, OpenRecord, PartitionRecord, Rollup, RollupPane,
+    ServiceRecord, VerdictKind,
 };
 use crate::model::{ServiceId, SpecHash};
 use crate::processor::core::{Core, Effects, FUTURE_MS, Service};
@@ -84,22 +84,23 @@ impl Core {
                     series.panes.forget(through);
                     continue;
                 };
-                let mut rollup = Rollup {
+                let empty = Rollup {
                     service: active.spec.id.to_string(),
                     sensor: active.spec.sensors[sensor].name.to_string(),
                     cut_position: position,
                     cut_clock: clock.unwrap_or(0),
-                    late: pending.late,
-                    last: pending.last,
                     seen: series.seen.unwrap_or(0),
-                    panes: series.panes.publish(through),
                     ..Rollup::default()
                 };
+                let mut rollup = Rollup { late: pending.late, last: pending.last, ..empty.clone() };
                 sketch.write(&mut rollup);
                 if is_target && sketch.overlaps(window_from, i64::MAX) {
                     series.sketches.push(sketch);
                 }
+                let mut parts = split(series.panes.publish(through)).into_iter();
+                rollup.panes = parts.next().unwrap_or_default();
                 rollups.push(rollup);
+                rollups.extend(parts.map(|panes| Rollup { panes, ..empty.clone() }));
             }
         }
         let hour = self.full_cut_clock.zip(clock).is_none_or(|(last, clock)| clock - last >= FULL_CUT_MS);
@@ -220,6 +221,27 @@ impl Core {
             series.sketches.push(sketch);
         }
     }
+}
+
+/// What producers had buffered for hours may come within one cut, each reading in a step of its own: no rollup may
+/// become larger than the bus takes. The parts behind the first carry panes alone.
+fn split(panes: Vec<RollupPane>) -> Vec<Vec<RollupPane>> {
+    const PART_BYTES: usize = 256 * 1024;
+    let size = |pane: &RollupPane| {
+        64 + pane.last_attributes.iter().map(|(name, text)| 8 + name.len() + text.len()).sum::<usize>()
+    };
+    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+    for pane in panes {
+        bytes += size(&pane);
+        if bytes > PART_BYTES {
+            bytes = size(&pane);
+            parts.push(Vec::new());
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(pane);
+        }
+    }
+    parts
 }
 
 /// Steps of a series that end at or before this are of no use to any instant to come.
@@ -354,4 +376,18 @@ fn plain(attributes: Option<&Attributes>) -> BTreeMap<String, String> {
 
 fn shared(attributes: BTreeMap<String, String>) -> Option<Attributes> {
     (!attributes.is_empty()).then(|| Arc::new(attributes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_old_readings_is_split_into_rollups_that_the_bus_takes() {
+        let pane = |end| RollupPane { end, n: 1, ..RollupPane::default() };
+        let parts = split((0..10_000).map(pane).collect());
+        assert!(parts.len() > 1 && parts.iter().all(|part| part.len() <= 4_096));
+        assert_eq!(parts.concat(), (0..10_000).map(pane).collect::<Vec<_>>());
+        assert_eq!(split(Vec::new()), [Vec::new()]);
+    }
 }
