@@ -8,9 +8,19 @@ mod harness;
 
 #[path = "kafka/actors.rs"]
 mod actors;
+#[path = "kafka/archiver.rs"]
+mod archiver;
 #[path = "kafka/bus.rs"]
 mod bus;
 #[path = "kafka/group.rs"]
 mod group;
 #[path = "kafka/local.rs"]
 mod local;
+#[path = "oracle/mod.rs"]
+mod oracle;
+#[path = "kafka/processor.rs"]
+mod processor;
+#[path = "kafka/sdk.rs"]
+mod sdk;
+#[path = "kafka/topics.rs"]
+mod topics;

@@ -11,7 +11,10 @@
 //! pure), [`bookmark`], [`counters`].
 //! What makes an actor what it is, is its [`role`]: [`autoscaler`] ([`guard`], [`scaling`], [`intent`], [`reason`];
 //! pure), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom).
+//!
+//! The [`archiver`] decides nothing and stands apart: it has neither this frame nor a part in `ops.actions`.
 
+pub mod archiver;
 pub mod autoscaler;
 pub mod bookmark;
 pub mod channel;

@@ -86,7 +86,7 @@ impl Place {
     }
 
     /// A topic.
-    pub(super) fn topic(topic: &str) -> Self {
+    pub fn topic(topic: &str) -> Self {
         Self { topic: Some(topic.to_owned()), ..Self::default() }
     }
 
@@ -119,6 +119,11 @@ impl Error {
             Self::InDoubt { .. } => Verdict::Recreate,
             Self::OffsetOutOfRange { .. } | Self::Setting { .. } | Self::NoSuchTopic { .. } => Verdict::Fatal,
         }
+    }
+
+    /// Not the client's error: the caller has found out that it must go back to what is committed.
+    pub fn rewind(operation: &'static str, place: Place, why: impl std::fmt::Display) -> Self {
+        Self::judged(operation, place, Verdict::AbortAndRewind, why)
     }
 
     /// For `map_err`: judges an error of the client.

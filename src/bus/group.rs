@@ -241,6 +241,18 @@ impl GroupConsumer {
             .collect())
     }
 
+    /// The guard taken away: commits offsets on their own, outside of any transaction.
+    #[cfg(feature = "sabotage")]
+    pub fn commit_apart(&self, offsets: &[super::record::PartitionOffset]) -> Result<(), Error> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let list = super::record::offset_list(offsets)?;
+        self.client
+            .commit(&list, rdkafka::consumer::CommitMode::Sync)
+            .map_err(Error::client("committing offsets apart", Place::topic(&self.topic)))
+    }
+
     /// What a partition of the topic holds, open transactions included.
     ///
     /// # Errors
@@ -278,13 +290,19 @@ impl GroupConsumer {
                 tracing::debug!(%error, "while leaving the group");
             }
         }
-        Ok(())
+        match self.client.closed() {
+            true => Ok(()),
+            false => {
+                let place = Place::topic(&self.topic);
+                Err(Error::TimedOut { operation: "leaving the group", place, waited: PATIENCE })
+            }
+        }
     }
 
     /// What is left of an error when the client's own mending is set aside.
     fn judge(&self, error: KafkaError) -> Result<(), Error> {
         if matches!(error.rdkafka_error_code(), Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset)) {
-            return Err(self.out_of_range(error));
+            return self.out_of_range();
         }
         match Verdict::of(&error) {
             Verdict::Retry => {
@@ -295,18 +313,17 @@ impl GroupConsumer {
         }
     }
 
-    /// The client does not say which partition it was; the log does.
-    fn out_of_range(&self, error: KafkaError) -> Error {
+    /// The client does not say which partition it was; the log does. If it was none that is started, the error is
+    /// the echo of a question that was asked before the partition was paused or moved.
+    fn out_of_range(&self) -> Result<(), Error> {
         for partition in self.owned() {
-            let Ok(Some(offset)) = self.position(partition) else { continue };
-            match self.watermarks(partition) {
-                Ok(Watermarks { low, high }) if !(low..=high).contains(&offset) => {
-                    return Error::OffsetOutOfRange { topic: self.topic.clone(), partition, offset, low, high };
-                }
-                _ => {}
+            let Some(offset) = self.position(partition)? else { continue };
+            let Watermarks { low, high } = self.watermarks(partition)?;
+            if !(low..=high).contains(&offset) {
+                return Err(Error::OffsetOutOfRange { topic: self.topic.clone(), partition, offset, low, high });
             }
         }
-        Error::client("consuming", Place::topic(&self.topic))(error)
+        Ok(())
     }
 }
 

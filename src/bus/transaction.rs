@@ -234,6 +234,17 @@ impl TransactionalProducer {
         }
     }
 
+    /// The guard taken away: commits what was sent, and no offsets with it.
+    #[cfg(feature = "sabotage")]
+    pub fn commit_without_offsets(&mut self) -> Result<Outcome, Error> {
+        self.begin()?;
+        self.flush()?;
+        match self.end("committing", |client| client.commit_transaction(Timeout::Never)) {
+            Ok(()) => Ok(Outcome::Committed),
+            Err(error) => self.failed(error),
+        }
+    }
+
     /// Turns the failure of a commit into its outcome; afterwards the object is idle or in doubt.
     fn failed(&mut self, error: Error) -> Result<Outcome, Error> {
         tracing::warn!(transactional_id = self.transactional_id, %error, verdict = ?error.verdict(), "commit failed");

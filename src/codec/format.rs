@@ -32,6 +32,7 @@ pub fn bound_allocations() {
 /// One record type on the bus.
 pub struct Format {
     name: &'static str,
+    text: String,
     current: Schema,
     header: [u8; HEADER_LENGTH],
     released: Vec<([u8; HEADER_LENGTH], Schema)>,
@@ -61,14 +62,20 @@ impl Format {
             let schema = Schema::parse_str(text).unwrap_or_else(|error| panic!("schema {name}: {error}"));
             (header(&schema), schema)
         };
-        let (header, current) = parse(current);
         let released = released.iter().map(|text| parse(text)).collect();
-        Self { name, current, header, released }
+        let text = current.to_owned();
+        let (header, current) = parse(current);
+        Self { name, text, current, header, released }
     }
 
     /// The name of the record type, as its file in `schemas/`.
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// The current schema as text, with its docs: what the vault keeps beside the records.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The schema by which is written.

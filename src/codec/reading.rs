@@ -1,15 +1,14 @@
 //! `ops.metrics`: readings, the hot path, and the only bytes that strangers write. Called by the processor for
 //! every record, and by whoever emits.
 //!
-//! Finds the reasons of [`RejectReason`] up to `ts_invalid`, always the first that applies; those after it need
-//! a spec or a clock, and are the processor's.
+//! Finds the reasons of [`RejectReason`] up to `bad_name`, always the first that applies; those after it are the
+//! processor's, since a refused reading still shows that its series is alive.
 
 use std::collections::BTreeMap;
 
 use super::binary::{Cursor, Fault, put_blocks, put_bytes, put_double, put_long};
 use super::format::{CONFLUENT, HeaderFault, SINGLE_OBJECT};
 use super::{READING, json};
-use crate::model::ids::{TICK_SENSOR, TICK_SERVICE, is_sensor_name, is_service_id};
 use crate::model::reading::{Reading, RejectReason};
 
 /// The longest value that is taken, bytes.
@@ -143,30 +142,21 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Names, then the value, then the time.
+/// Names; value and time are looked at with the series in hand ([`Reading::fault`]).
 fn judge(key: Option<&[u8]>, parsed: Parsed, append_ms: i64) -> Result<Reading, RejectReason> {
     let from_key = || std::str::from_utf8(key?).ok().map(str::to_owned);
     let service = parsed.service.or_else(from_key).ok_or(RejectReason::BadName)?;
     let sensor = parsed.sensor.ok_or(RejectReason::BadName)?;
-    let is_tick = service == TICK_SERVICE && sensor == TICK_SENSOR;
-    let is_named_well = is_tick || (is_service_id(&service) && is_sensor_name(&sensor));
-    if !is_named_well {
-        return Err(RejectReason::BadName);
-    }
-    if !parsed.value.is_finite() {
-        return Err(RejectReason::ValueNotFinite);
-    }
     let ts = parsed.ts.unwrap_or(append_ms);
-    if ts <= 0 {
-        return Err(RejectReason::TsInvalid);
-    }
     // The sum is what makes 0.0 of -0.0.
-    Ok(Reading { service, sensor, ts, value: parsed.value + 0.0, attributes: parsed.attributes })
+    let reading = Reading { service, sensor, ts, value: parsed.value + 0.0, attributes: parsed.attributes };
+    if reading.is_named_well() { Ok(reading) } else { Err(RejectReason::BadName) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
     use apache_avro::types::Value;
     use proptest::prelude::*;
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::{TICK_SENSOR, TICK_SERVICE, is_sensor_name, is_service_id};
+
 /// One reading, as decoded from a record of `ops.metrics` and before it is judged against a spec.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
@@ -14,11 +16,30 @@ pub struct Reading {
     pub sensor: String,
     /// Event time, ms since the Unix epoch, set where it was measured.
     pub ts: i64,
-    /// Finite; -0.0 was made 0.0.
+    /// Any number; -0.0 was made 0.0. What is not finite never counts ([`Reading::fault`]).
     pub value: f64,
     /// Decide nothing; handed to actions (`pod`, `version`, ...).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
+}
+
+impl Reading {
+    /// Do service and sensor follow their naming rules? A tick does.
+    pub fn is_named_well(&self) -> bool {
+        let is_tick = self.service == TICK_SERVICE && self.sensor == TICK_SENSOR;
+        is_tick || (is_service_id(&self.service) && is_sensor_name(&self.sensor))
+    }
+
+    /// What is wrong with the numbers of this reading, whatever its spec.
+    pub fn fault(&self) -> Option<RejectReason> {
+        if !self.value.is_finite() {
+            Some(RejectReason::ValueNotFinite)
+        } else if self.ts <= 0 {
+            Some(RejectReason::TsInvalid)
+        } else {
+            None
+        }
+    }
 }
 
 /// Why a record of `ops.metrics` was refused. The order is the order in which the reasons are looked for:

@@ -50,7 +50,7 @@ pub struct Actual {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Not YAML, or not the fields of a topic.
-    #[error("topic file {file}: {source}")]
+    #[error("topic file {file} cannot be read")]
     File {
         /// Which.
         file: String,
@@ -182,9 +182,20 @@ pub enum Difference {
 }
 
 impl Difference {
-    /// Can `apply` do nothing about it?
-    pub fn is_refused(&self) -> bool {
-        matches!(self, Self::Partitions { .. } | Self::Replication { .. })
+    /// What the user can do where `apply` can do nothing.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Missing | Self::Config { .. } => None,
+            Self::Partitions { declared, actual } => Some(format!(
+                "the number of partitions is fixed for life: where a service lives follows from it. To keep {actual}, \
+                 say --partitions {actual}. To move to {declared}, make the topics on another cluster with \
+                 --partitions {declared}, register the specs there, and let producers and services change over; \
+                 the history stays readable here"
+            )),
+            Self::Replication { actual, .. } => Some(format!(
+                "kafka-reassign-partitions.sh changes the number of copies. To keep {actual}, say --replication {actual}"
+            )),
+        }
     }
 }
 
@@ -196,18 +207,8 @@ impl fmt::Display for Difference {
                 let actual = actual.as_deref().unwrap_or("unset");
                 write!(f, "{setting} is {actual}, declared {declared}")
             }
-            Self::Partitions { declared, actual } => write!(
-                f,
-                "has {actual} partitions, declared {declared}; the number is fixed for life, since the hash of \
-                 its id is where a service lives. To keep {actual}: --partitions {actual}. To move to {declared}: \
-                 make the topics on another cluster with --partitions {declared}, register the specs there, and \
-                 let producers and services change over; the history stays readable here"
-            ),
-            Self::Replication { declared, actual } => write!(
-                f,
-                "has {actual} copies, declared {declared}; kafka-reassign-partitions.sh changes it, or keep it \
-                 with --replication {actual}"
-            ),
+            Self::Partitions { declared, actual } => write!(f, "has {actual} partitions, declared {declared}"),
+            Self::Replication { declared, actual } => write!(f, "has {actual} copies, declared {declared}"),
         }
     }
 }
@@ -327,10 +328,10 @@ mod tests {
         ];
         let found = differences(&topics, &cluster);
         assert_eq!(found, expected.map(|(name, difference)| (name.to_owned(), difference)));
-        let refused: Vec<_> = found.iter().map(|(_, difference)| difference.is_refused()).collect();
+        let refused: Vec<_> = found.iter().map(|(_, difference)| difference.advice().is_some()).collect();
         assert_eq!(refused, [true, true, false, false, false]);
-        let text = found[0].1.to_string();
-        assert!(text.contains("has 6 partitions, declared 12") && text.contains("To move to 12"), "{text}");
+        assert_eq!(found[0].1.to_string(), "has 6 partitions, declared 12");
+        assert!(found[0].1.advice().unwrap().contains("To move to 12"));
     }
 
     const FILE: &str = "{name: t, carries: c, key: k, written_by: [], read_by: [], partitions: 1, replication: 1,
@@ -339,8 +340,10 @@ mod tests {
     #[test]
     fn keys_that_nobody_knows_are_errors_with_their_place() {
         assert!(parse([("f", FILE)], &Overrides::default()).is_ok());
-        let error = parse([("f", &*FILE.replace("key:", "kee:"))], &Overrides::default()).unwrap_err().to_string();
-        assert!(error.contains("topic file f") && error.contains("kee") && error.contains("line 1"), "{error}");
+        let error = parse([("f", &*FILE.replace("key:", "kee:"))], &Overrides::default()).unwrap_err();
+        assert_eq!(error.to_string(), "topic file f cannot be read");
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("kee") && source.contains("line 1"), "{source}");
         let nested = FILE.replace("retention.ms: 1", "retention.ms: [1]");
         assert!(parse([("f", &*nested)], &Overrides::default()).is_err());
     }

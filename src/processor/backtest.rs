@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
 use crate::model::incident::IncidentEvent;
-use crate::model::reading::{Reading, RejectReason};
+use crate::model::reading::Reading;
 use crate::model::spec::{Spec, Step, Trigger};
 use crate::processor::core::{Body, Core, Effects, Record, SpecChange};
 use crate::processor::counts::Counts;
@@ -36,15 +36,13 @@ impl Backtest {
         self.core.apply(change, self.offset, &mut self.effects);
     }
 
-    /// One reading, appended at `append_ms`. A value that is not finite is refused, as decoding would.
+    /// One reading, appended at `append_ms`.
     pub fn reading(&mut self, append_ms: i64, reading: &Reading) {
-        let named = Some((reading.service.as_str(), reading.sensor.as_str()));
-        let body = if reading.value.is_finite() {
-            Body::Reading(reading)
-        } else {
-            Body::Refused { reason: RejectReason::ValueNotFinite, named }
-        };
-        self.record(append_ms, body);
+        let record = Record { offset: self.offset, append_ms, body: Body::Reading(reading), forwarded: false };
+        self.counts.consumed += 1;
+        self.counts.note(self.core.step(record, &mut self.effects));
+        self.effects.cuts.clear();
+        self.offset += 1;
     }
 
     /// One tick, appended at `append_ms`.
@@ -56,7 +54,7 @@ impl Backtest {
             value: 0.0,
             attributes: Default::default(),
         };
-        self.record(append_ms, Body::Reading(&reading));
+        self.reading(append_ms, &reading);
     }
 
     /// Ticks every second after the partition's clock, up to and without `until_ms`.
@@ -75,14 +73,6 @@ impl Backtest {
         if let Some(clock) = self.core.clock() {
             self.idle_until(clock + self.tail_ms);
         }
-    }
-
-    fn record(&mut self, append_ms: i64, body: Body<'_>) {
-        let record = Record { offset: self.offset, append_ms, body, forwarded: false };
-        self.counts.consumed += 1;
-        self.counts.note(self.core.step(record, &mut self.effects));
-        self.effects.cuts.clear();
-        self.offset += 1;
     }
 
     /// Events and counts so far.

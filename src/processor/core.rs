@@ -69,12 +69,7 @@ pub enum Body<'a> {
     /// A reading (or a tick).
     Reading(&'a Reading),
     /// Nothing that could be read as one.
-    Refused {
-        /// Why.
-        reason: RejectReason,
-        /// Service and sensor, if the record could be read that far.
-        named: Option<(&'a str, &'a str)>,
-    },
+    Unreadable(RejectReason),
 }
 
 /// What became of a record: `consumed = counted + rejected + forwarded + ticks`.
@@ -223,11 +218,11 @@ impl Core {
 
     /// Third move: judges the record, and counts it if it is good.
     fn judge(&mut self, record: Record<'_>) -> Outcome {
-        let (service, sensor) = match record.body {
-            Body::Reading(reading) => (reading.service.as_str(), reading.sensor.as_str()),
-            Body::Refused { named: Some(named), .. } => named,
-            Body::Refused { reason, named: None } => return Outcome::Rejected(reason),
+        let reading = match record.body {
+            Body::Reading(reading) => reading,
+            Body::Unreadable(reason) => return Outcome::Rejected(reason),
         };
+        let (service, sensor) = (reading.service.as_str(), reading.sensor.as_str());
         if service == TICK_SERVICE && sensor == TICK_SENSOR {
             return Outcome::Tick;
         }
@@ -236,20 +231,20 @@ impl Core {
             return Outcome::Forwarded { home };
         }
         let clock = self.clock.now;
-        let refused = refusal(&record);
+        let fault = fault(reading, record.append_ms);
         let active = self.services.get_mut(service).and_then(|service| service.active.as_mut());
         let known = active.map(|active| (active.spec.sensor(sensor), active));
         let (sensor, active) = match known {
-            None => return Outcome::Rejected(refused.err().unwrap_or(RejectReason::UnknownService)),
-            Some((None, _)) => return Outcome::Rejected(refused.err().unwrap_or(RejectReason::UnknownSensor)),
+            None => return Outcome::Rejected(unknown(reading, fault, RejectReason::UnknownService)),
+            Some((None, _)) => return Outcome::Rejected(unknown(reading, fault, RejectReason::UnknownSensor)),
             Some((Some(sensor), active)) => (sensor, active),
         };
         let series = &mut active.series[sensor];
         series.seen = clock;
         series.pending.touched = true;
-        match refused.and_then(|reading| active.count(reading, sensor).map(|late| (reading.ts, late))) {
-            Ok((ts, late)) => {
-                self.note_ahead(ts);
+        match fault.map_or_else(|| active.count(reading, sensor), Err) {
+            Ok(late) => {
+                self.note_ahead(reading.ts);
                 Outcome::Counted { late }
             }
             Err(reason) => Outcome::Rejected(reason),
@@ -327,16 +322,15 @@ impl Core {
     }
 }
 
-/// What can be said against a record without knowing its spec.
-fn refusal<'a>(record: &Record<'a>) -> Result<&'a Reading, RejectReason> {
-    match record.body {
-        Body::Refused { reason, .. } => Err(reason),
-        Body::Reading(reading) if reading.ts <= 0 => Err(RejectReason::TsInvalid),
-        Body::Reading(reading) if reading.ts > record.append_ms.saturating_add(FUTURE_MS) => {
-            Err(RejectReason::TsFuture)
-        }
-        Body::Reading(reading) => Ok(reading),
-    }
+/// What can be said against a reading without knowing its spec.
+fn fault(reading: &Reading, append_ms: i64) -> Option<RejectReason> {
+    let future = reading.ts > append_ms.saturating_add(FUTURE_MS);
+    reading.fault().or(future.then_some(RejectReason::TsFuture))
+}
+
+/// Why a reading of a series that is not known is refused. What is known has a good name.
+fn unknown(reading: &Reading, fault: Option<RejectReason>, unknown: RejectReason) -> RejectReason {
+    if reading.is_named_well() { fault.unwrap_or(unknown) } else { RejectReason::BadName }
 }
 
 fn event(kind: EventKind, service: &ServiceId, spec_hash: SpecHash, at: i64) -> IncidentEvent {

@@ -7,7 +7,20 @@ pub mod backtest;
 pub mod core;
 pub mod counts;
 mod cut;
+mod error;
+mod group;
 pub mod incident;
+mod metadata;
+mod publish;
+mod registry;
+mod restore;
 mod service;
+mod task;
+mod worker;
 
 pub use cut::RestoreError;
+pub use error::Error;
+#[cfg(feature = "sabotage")]
+pub use group::Sabotage;
+pub use group::{Processor, ProcessorOptions};
+pub use publish::PARTITION_KEY;

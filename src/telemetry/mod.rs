@@ -1,1 +1,4 @@
-//! (to be filled)
+//! Log events and the host's clock, for everything that is not pure.
+
+pub mod clock;
+pub mod log;

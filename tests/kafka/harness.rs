@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hms_ops::bus::{
-    Admin, Event, GroupConsumer, Isolation, Member, Next, Offsets, PartitionOffset, Producer, Reader, Rebalance, Record,
-    Settings, TopicSpec,
+    Admin, Event, GroupConsumer, Isolation, Member, Next, Offsets, PartitionOffset, Producer, Reader, Rebalance,
+    Record, Settings, TopicSpec,
 };
 use hms_ops::local::kafka::{Cluster, Options, from_env_or_start};
 
@@ -64,7 +64,8 @@ pub fn produce(topic: &str, partition: i32, values: &[&str]) {
 /// What a partition holds for a reader of `isolation`, up to its high watermark now.
 pub fn view(topic: &str, partition: i32, isolation: Isolation) -> Vec<(i64, String)> {
     let offsets = Offsets::new(&settings()).unwrap();
-    let mut reader = Reader::open(&settings(), topic, isolation, [(partition, 0)]).unwrap().until_now(&offsets).unwrap();
+    let mut reader =
+        Reader::open(&settings(), topic, isolation, [(partition, 0)]).unwrap().until_now(&offsets).unwrap();
     let mut seen = Vec::new();
     loop {
         match reader.next(PATIENCE).unwrap() {

@@ -1,0 +1,135 @@
+//! Effects become records of the open transaction. Forwards wait until everything else is sent: they lie on
+//! `ops.metrics`, whose readers an open transaction holds back.
+
+use crate::bus::{Message, Record, Ticket, TransactionalProducer};
+use crate::codec;
+use crate::model::incident::IncidentEvent;
+use crate::model::reading::RejectReason;
+use crate::model::rejected::{Kept, Rejected, keep_headers};
+use crate::model::state::Cut;
+use crate::model::topics::Topics;
+use crate::processor::error::Result;
+use crate::processor::restore::FORWARDED;
+
+/// The key of a partition's own record in `ops.state`.
+pub const PARTITION_KEY: &str = "_partition";
+
+/// A reading on its way home, copied: its bytes outlive the poll.
+pub(super) struct Forward {
+    home: i32,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Forward {
+    /// As it is, and from where.
+    pub fn of(message: &Message<'_>, home: i32) -> Self {
+        let append_ms = message.timestamp().ms().unwrap_or(0);
+        let from = format!("{}/{}/{append_ms}", message.partition(), message.offset());
+        let mut headers: Vec<_> = message
+            .headers()
+            .into_iter()
+            .map(|header| (header.name.into_owned(), header.value.map(<[u8]>::to_vec)))
+            .collect();
+        headers.push((FORWARDED.to_owned(), Some(from.into_bytes())));
+        Self { home, key: message.key().map(<[u8]>::to_vec), value: message.value().map(<[u8]>::to_vec), headers }
+    }
+
+    /// Sends it. `timestamp_ms` matters only where append times are made up.
+    pub fn send(&self, producer: &mut TransactionalProducer, topics: &Topics, timestamp_ms: Option<i64>) -> Result<()> {
+        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        producer.send(&Record {
+            topic: &topics.metrics,
+            partition: self.home,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: &headers,
+            timestamp_ms,
+        })?;
+        Ok(())
+    }
+}
+
+/// Sends events of incidents, with CloudEvents headers.
+pub(super) fn incidents(
+    producer: &mut TransactionalProducer,
+    topics: &Topics,
+    partition: i32,
+    events: &[IncidentEvent],
+) -> Result<()> {
+    for event in events {
+        let value = codec::incident::encode(event);
+        let owned = codec::incident::headers(event, &codec::incident::id(event));
+        let headers: Vec<_> = owned.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
+        producer.send(&Record {
+            topic: &topics.incidents,
+            partition,
+            key: Some(event.service.as_str().as_bytes()),
+            value: Some(&value),
+            headers: &headers,
+            timestamp_ms: None,
+        })?;
+    }
+    Ok(())
+}
+
+/// Sends a cut. Of a full one, the ticket asks where in `ops.state` it begins.
+pub(super) fn cut(
+    producer: &mut TransactionalProducer,
+    topics: &Topics,
+    partition: i32,
+    cut: &Cut,
+) -> Result<Option<Ticket>> {
+    for rollup in &cut.rollups {
+        let value = codec::state::encode_rollup(rollup);
+        producer.send(&record(&topics.rollups, partition, &rollup.service, &value))?;
+    }
+    let mut states: Vec<(&str, Vec<u8>)> =
+        cut.services.iter().map(|service| (service.service.as_str(), codec::state::encode_service(service))).collect();
+    states.push((PARTITION_KEY, codec::state::encode_partition(&cut.partition)));
+    let mut begin = None;
+    for (key, value) in &states {
+        let ticket = producer.send_tracked(&record(&topics.state, partition, key, value))?;
+        begin.get_or_insert(ticket);
+    }
+    Ok(begin.filter(|_| cut.full))
+}
+
+/// Sends a dead letter.
+pub(super) fn rejected(
+    producer: &mut TransactionalProducer,
+    topics: &Topics,
+    message: &Message<'_>,
+    reason: RejectReason,
+) -> Result<()> {
+    let headers = message.headers();
+    let (headers, headers_left_out) = keep_headers(headers.iter().map(|header| (&*header.name, header.value)));
+    let letter = Rejected {
+        reason,
+        topic: topics.metrics.clone(),
+        partition: message.partition(),
+        offset: message.offset(),
+        append_time: message.timestamp().ms().unwrap_or(0),
+        value: Kept::of(message.value()),
+        key: Kept::of(message.key()),
+        headers,
+        headers_left_out,
+    };
+    let value = codec::rejected::encode(&letter);
+    // The key of a stranger's record may be anything; the letter keeps it, its own key stays small.
+    let key = message.key().filter(|key| key.len() <= 256);
+    producer.send(&Record {
+        topic: &topics.rejected,
+        partition: message.partition(),
+        key,
+        value: Some(&value),
+        headers: &[],
+        timestamp_ms: None,
+    })?;
+    Ok(())
+}
+
+fn record<'a>(topic: &'a str, partition: i32, key: &'a str, value: &'a [u8]) -> Record<'a> {
+    Record { topic, partition, key: Some(key.as_bytes()), value: Some(value), headers: &[], timestamp_ms: None }
+}

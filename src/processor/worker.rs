@@ -1,0 +1,436 @@
+//! One worker: a thread with a consumer and a transactional producer of its own. Five steps in one loop:
+//! poll, restore, process, punctuate, commit. It decides nothing; it carries the core's effects out.
+//!
+//! ```text
+//!            poll           restore                process                punctuate            commit
+//! group --> assigned --> core at C, offset  --> step(record) ----------> tick what is --> {outputs, offsets,
+//!           revoked      committed under        effects into the         quiet; specs     metadata} in one
+//!           lost         our name               open transaction         take effect      transaction
+//! ```
+//!
+//! Revoked is not lost: revoked = commit, then give up; lost = drop, never commit. Whatever goes wrong with a
+//! transaction, state and offsets go back to what is committed, all partitions together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::bus::{
+    self, Event, GroupConsumer, Member, Message, Outcome as CommitOutcome, PartitionOffset, Producer, Rebalance,
+    Record, TransactionalProducer, Verdict,
+};
+use crate::codec;
+use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
+use crate::model::reading::Reading;
+use crate::processor::core::{Effects, Outcome, SpecChange};
+use crate::processor::error::{Error, Result};
+use crate::processor::group::Shared;
+use crate::processor::publish::{self, Forward};
+use crate::processor::restore::{Decoded, Takeover, is_appended_by_broker};
+use crate::processor::task::Task;
+
+/// The longest a poll waits: ticks are due by the host's clock.
+const POLL: Duration = Duration::from_millis(20);
+/// Records that are stepped between two looks at the clock.
+const BATCH: usize = 500;
+/// After an incident a commit does not wait for the interval, but neither do commits follow each other back to back.
+const HURRY: Duration = Duration::from_millis(20);
+const TICK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Being fenced so often within [`FENCED_WITHIN`] means that somebody else uses our name.
+const FENCED_TIMES: usize = 3;
+const FENCED_WITHIN: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    name: String,
+    stop: Arc<AtomicBool>,
+    fenced: Vec<Instant>,
+}
+
+/// What lasts from one join of the group to the next. The consumer stands outside, as it calls back into this.
+struct Session {
+    shared: Arc<Shared>,
+    name: String,
+    producer: TransactionalProducer,
+    ticks: Producer,
+    tasks: BTreeMap<i32, Task>,
+    /// Ours, and not restored yet.
+    waiting: BTreeSet<i32>,
+    forwards: Vec<(Forward, Option<i64>)>,
+    effects: Effects,
+    /// Something was stepped or sent since the last commit.
+    dirty: bool,
+    /// An incident is waiting to be published.
+    hurry: bool,
+    committed_at: Instant,
+    /// What went wrong inside a rebalance, which cannot return it.
+    failure: Option<Error>,
+}
+
+impl Worker {
+    pub fn new(shared: Arc<Shared>, name: String, stop: Arc<AtomicBool>) -> Self {
+        Self { shared, name, stop, fenced: Vec::new() }
+    }
+
+    /// Works until it is told to stop.
+    ///
+    /// # Errors
+    /// What the worker cannot mend.
+    pub fn run(mut self) -> Result<()> {
+        loop {
+            match self.session() {
+                Ok(()) => return Ok(()),
+                Err(Error::Bus(error)) if error.verdict() == Verdict::Fenced => self.note_fenced()?,
+                Err(Error::Bus(error)) if error.verdict() == Verdict::Recreate => {
+                    tracing::warn!(worker = self.name, %error, "joining the group again");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn note_fenced(&mut self) -> Result<()> {
+        let now = Instant::now();
+        self.fenced.retain(|at| now.duration_since(*at) < FENCED_WITHIN);
+        self.fenced.push(now);
+        tracing::warn!(worker = self.name, "fenced: somebody has taken over, joining the group again");
+        if self.fenced.len() >= FENCED_TIMES {
+            return Err(Error::Fenced { instance: self.name.clone() });
+        }
+        Ok(())
+    }
+
+    fn session(&self) -> Result<()> {
+        let shared = &self.shared;
+        // Before joining: whatever a predecessor of this name left open is aborted.
+        let producer = TransactionalProducer::new(&shared.settings, &shared.transactional_id(&self.name))?;
+        let member = Member { group: shared.group.clone(), instance: self.name.clone() };
+        let consumer = GroupConsumer::subscribe(&shared.settings, &shared.topics.metrics, &member)?;
+        let mut session = Session {
+            shared: shared.clone(),
+            name: self.name.clone(),
+            producer,
+            ticks: Producer::new(&shared.settings, 1_000)?,
+            tasks: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            forwards: Vec::new(),
+            effects: Effects::default(),
+            dirty: false,
+            hurry: false,
+            committed_at: Instant::now(),
+            failure: None,
+        };
+        while !self.stop.load(Ordering::Relaxed) {
+            let done = session.turn(&consumer);
+            session.mend(done, &consumer)?;
+        }
+        let done = session.commit(&consumer, &session.owned());
+        session.mend(done, &consumer)?;
+        consumer.close(&mut session)?;
+        Ok(())
+    }
+}
+
+impl Session {
+    /// The five steps.
+    fn turn(&mut self, consumer: &GroupConsumer) -> Result<()> {
+        // 1 and 3: poll and process, until there is nothing or something else is due.
+        for _ in 0..BATCH {
+            let timeout = if self.dirty { Duration::ZERO } else { POLL };
+            if !self.poll(consumer, timeout)? || self.is_commit_due() {
+                break;
+            }
+        }
+        // 2: what was assigned is restored, and committed under our name before any output.
+        if !self.waiting.is_empty() {
+            self.commit_if_dirty(consumer)?;
+            self.restore(consumer)?;
+        }
+        // 4: specs take effect, quiet partitions are ticked.
+        self.apply_specs()?;
+        self.tick()?;
+        // 5.
+        if self.is_commit_due() {
+            self.commit(consumer, &BTreeSet::new())?;
+        } else if self.dirty {
+            self.wait_for_more(consumer)?;
+        }
+        Ok(())
+    }
+
+    /// Something is uncommitted and nothing was there to read: waits for more until the commit is due.
+    fn wait_for_more(&mut self, consumer: &GroupConsumer) -> Result<()> {
+        let wanted = if self.hurry { HURRY } else { self.shared.commit_interval };
+        let left = wanted.saturating_sub(self.committed_at.elapsed()).min(POLL);
+        self.poll(consumer, left).map(drop)
+    }
+
+    /// Takes the next event, if one comes in time. Says whether one did.
+    fn poll(&mut self, consumer: &GroupConsumer, timeout: Duration) -> Result<bool> {
+        let event = consumer.poll(timeout, self)?;
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
+        match event {
+            Some(Event::Record(message)) => self.process(&message)?,
+            Some(Event::EndOfPartition(partition)) => {
+                if let Some(task) = self.tasks.get_mut(&partition) {
+                    task.at_end = true;
+                }
+            }
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn owned(&self) -> BTreeSet<i32> {
+        self.tasks.keys().copied().collect()
+    }
+
+    fn is_commit_due(&self) -> bool {
+        let since = self.committed_at.elapsed();
+        self.dirty && (since >= self.shared.commit_interval || (self.hurry && since >= HURRY))
+    }
+
+    fn process(&mut self, message: &Message<'_>) -> Result<()> {
+        let partition = message.partition();
+        let Some(task) = self.tasks.get_mut(&partition) else { return Ok(()) };
+        if message.offset() < task.position {
+            return Ok(());
+        }
+        if !self.shared.simulated_time && !is_appended_by_broker(message) {
+            return Err(Error::CreateTime { topic: self.shared.topics.metrics.clone() });
+        }
+        let decoded = Decoded::of(message);
+        let outcome = task.core.step(decoded.record(), &mut self.effects);
+        task.counts.consumed += 1;
+        task.counts.note(outcome);
+        task.position = message.offset() + 1;
+        task.at_end = false;
+        self.dirty = true;
+        if !self.effects.incidents.is_empty() || !self.effects.cuts.is_empty() {
+            self.hurry |= task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)? > 0;
+        }
+        match outcome {
+            Outcome::Rejected(reason) => {
+                publish::rejected(&mut self.producer, &self.shared.topics, message, reason)?;
+            }
+            Outcome::Forwarded { home } => {
+                let made_up = message.timestamp().ms().filter(|_| self.shared.simulated_time);
+                self.forwards.push((Forward::of(message, home), made_up));
+            }
+            Outcome::Counted { .. } | Outcome::Tick => {}
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, consumer: &GroupConsumer) -> Result<()> {
+        self.shared.registry.catch_up()?;
+        let began = Instant::now();
+        let takeover = Takeover {
+            settings: &self.shared.settings,
+            topics: &self.shared.topics,
+            group: &self.shared.group,
+            writer: self.producer.transactional_id(),
+            partitions: self.shared.partitions,
+            accept_gap: self.shared.accept_gap,
+        };
+        let waiting: Vec<i32> = self.waiting.iter().copied().collect();
+        takeover.fence(&waiting)?;
+        for (partition, restored) in takeover.run(consumer, &waiting)? {
+            let mut task = Task::new(restored);
+            if task.is_new() {
+                task.core.cut(task.position, &mut self.effects);
+                task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
+            }
+            consumer.start(partition, task.position)?;
+            tracing::info!(worker = self.name, partition, position = task.position, took = ?began.elapsed(), "taken over");
+            self.tasks.insert(partition, task);
+            self.waiting.remove(&partition);
+        }
+        self.commit(consumer, &BTreeSet::new())
+    }
+
+    /// What was registered or unregistered since takes effect between two records.
+    fn apply_specs(&mut self) -> Result<()> {
+        let version = self.shared.registry.version();
+        for (&partition, task) in self.tasks.iter_mut().filter(|(_, task)| task.specs_seen != version) {
+            let (seen, wanted) = self.shared.registry.specs(|id| id.home(self.shared.partitions) == partition);
+            let gone: Vec<_> =
+                task.core.specs().map(|spec| spec.id.clone()).filter(|id| !wanted.contains_key(id)).collect();
+            let changes =
+                gone.into_iter().map(SpecChange::Retire).chain(wanted.into_values().map(SpecChange::Register));
+            for change in changes {
+                task.core.apply(change, task.position, &mut self.effects);
+            }
+            task.specs_seen = seen;
+            if !self.effects.incidents.is_empty() {
+                task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
+                (self.dirty, self.hurry) = (true, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// A quiet partition gets a tick: its clock goes on when sensors fall silent.
+    fn tick(&mut self) -> Result<()> {
+        if self.shared.simulated_time {
+            return Ok(());
+        }
+        let host_ms = crate::telemetry::clock::now_ms();
+        for (&partition, task) in &mut self.tasks {
+            if task.wants_tick(host_ms) {
+                let tick = Reading {
+                    service: TICK_SERVICE.into(),
+                    sensor: TICK_SENSOR.into(),
+                    ts: host_ms,
+                    value: 0.0,
+                    attributes: BTreeMap::new(),
+                };
+                let value = codec::reading::encode(&tick);
+                let sent = self.ticks.send(
+                    &Record {
+                        topic: &self.shared.topics.metrics,
+                        partition,
+                        key: Some(TICK_SERVICE.as_bytes()),
+                        value: Some(&value),
+                        ..Record::default()
+                    },
+                    TICK_TIMEOUT,
+                );
+                // A tick that is lost is followed by another.
+                if let Err(error) = sent {
+                    tracing::warn!(partition, %error, "a tick could not be sent");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn commit_if_dirty(&mut self, consumer: &GroupConsumer) -> Result<()> {
+        if self.dirty { self.commit(consumer, &BTreeSet::new()) } else { Ok(()) }
+    }
+
+    /// One transaction: what was sent, and the offsets of all partitions, moved or not (without them there is no
+    /// generation, and a zombie is not fenced).
+    fn commit(&mut self, consumer: &GroupConsumer, released: &BTreeSet<i32>) -> Result<()> {
+        if self.tasks.is_empty() {
+            return Ok(());
+        }
+        let offsets = self.prepare(consumer, released)?;
+        let outcome = self.shared.commit(&mut self.producer, consumer, &offsets)?;
+        self.post(outcome)
+    }
+
+    /// Forwards go last; then everything is delivered, so that the metadata can say where.
+    fn prepare(&mut self, consumer: &GroupConsumer, released: &BTreeSet<i32>) -> Result<Vec<PartitionOffset>> {
+        for (&partition, task) in &self.tasks {
+            if !task.counts.is_conserved() {
+                return Err(Error::NotConserved { partition, counts: task.counts.clone() });
+            }
+        }
+        for (forward, made_up) in std::mem::take(&mut self.forwards) {
+            forward.send(&mut self.producer, &self.shared.topics, made_up)?;
+        }
+        self.producer.flush()?;
+        let mut offsets = Vec::with_capacity(self.tasks.len());
+        for (&partition, task) in &mut self.tasks {
+            // The position also passes the markers behind the last record.
+            let position = consumer.position(partition)?.unwrap_or(task.position).max(task.position);
+            offsets.push(PartitionOffset {
+                topic: self.shared.topics.metrics.clone(),
+                partition,
+                offset: position,
+                metadata: task.metadata(&self.producer, released.contains(&partition)).to_text(),
+            });
+        }
+        Ok(offsets)
+    }
+
+    fn post(&mut self, outcome: CommitOutcome) -> Result<()> {
+        match outcome {
+            CommitOutcome::Committed => {
+                (self.dirty, self.hurry) = (false, false);
+                self.committed_at = Instant::now();
+                Ok(())
+            }
+            CommitOutcome::Aborted(error) | CommitOutcome::Fenced(error) | CommitOutcome::InDoubt(error) => {
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What can be mended within this membership is: the transaction is given up, or its producer replaced, and
+    /// every partition goes back to what is committed.
+    fn mend(&mut self, done: Result<()>, consumer: &GroupConsumer) -> Result<()> {
+        let error = match done.and_then(|()| self.failure.take().map_or(Ok(()), Err)) {
+            Ok(()) => return Ok(()),
+            Err(Error::Bus(error)) => error,
+            Err(error) => return Err(error),
+        };
+        match error.verdict() {
+            Verdict::Retry | Verdict::AbortAndRewind => {
+                tracing::warn!(worker = self.name, %error, "rewinding to what is committed");
+                if self.producer.abort().is_err() {
+                    self.renew_producer()?;
+                }
+            }
+            Verdict::Recreate => {
+                tracing::warn!(worker = self.name, %error, "a new producer, and back to what is committed");
+                self.renew_producer()?;
+            }
+            Verdict::Fenced | Verdict::Fatal => return Err(error.into()),
+        }
+        self.rewind(consumer)
+    }
+
+    fn renew_producer(&mut self) -> Result<()> {
+        let id = self.shared.transactional_id(&self.name);
+        // The old one goes first: whatever it has in flight is fenced by the new one.
+        self.producer = TransactionalProducer::new(&self.shared.settings, &id)?;
+        Ok(())
+    }
+
+    fn rewind(&mut self, consumer: &GroupConsumer) -> Result<()> {
+        for partition in std::mem::take(&mut self.tasks).into_keys() {
+            consumer.pause(partition)?;
+            self.waiting.insert(partition);
+        }
+        self.forget();
+        Ok(())
+    }
+
+    /// Nothing of the transaction is left.
+    fn forget(&mut self) {
+        self.forwards.clear();
+        self.effects.clear();
+        (self.dirty, self.hurry) = (false, false);
+    }
+}
+
+impl Rebalance for Session {
+    fn assigned(&mut self, _: &GroupConsumer, partitions: &[i32]) {
+        self.waiting.extend(partitions);
+    }
+
+    fn revoked(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
+        let ours: BTreeSet<i32> = partitions.iter().copied().collect();
+        if self.failure.is_none()
+            && let Err(error) = self.commit(consumer, &ours)
+        {
+            self.failure = Some(error);
+        }
+        self.tasks.retain(|partition, _| !ours.contains(partition));
+        self.waiting.retain(|partition| !ours.contains(partition));
+    }
+
+    fn lost(&mut self, _: &GroupConsumer, partitions: &[i32]) {
+        self.tasks.retain(|partition, _| !partitions.contains(partition));
+        self.waiting.retain(|partition| !partitions.contains(partition));
+        // The open transaction holds effects of partitions that may be somebody else's by now.
+        let place = bus::error::Place::topic(&self.shared.topics.metrics);
+        self.failure = Some(bus::Error::rewind("keeping partitions", place, "they were lost").into());
+    }
+}

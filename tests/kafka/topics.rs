@@ -1,0 +1,65 @@
+//! `ops topics`: the cluster becomes as the files say, drift is seen, and what must not change does not.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output};
+
+use hms_ops::bus::Admin;
+use serde_json::{Value, json};
+
+use crate::harness::*;
+
+fn ops(verb: &str, prefix: &str, more: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
+    command.args(["topics", verb, "--json", "--prefix", prefix]).args(more);
+    command.env("OPS_BROKERS", brokers()).output().unwrap()
+}
+
+/// Exit code and the objects on stdout.
+fn answer(output: &Output) -> (i32, Vec<Value>) {
+    let lines = std::str::from_utf8(&output.stdout).unwrap().lines();
+    (output.status.code().unwrap(), lines.map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// diff: 7 missing -> apply -> diff: none -> somebody turns a knob -> diff: 1 -> apply -> diff: none.
+#[test]
+fn apply_makes_the_cluster_as_declared_and_keeps_what_is_not_declared() {
+    let prefix = unique("apply.");
+    let few = ["--partitions", "2"];
+    let (code, missing) = answer(&ops("diff", &prefix, &few));
+    assert_eq!((code, missing.len()), (1, 7));
+    assert!(missing.iter().all(|found| found["difference"] == "missing"), "{missing:?}");
+    assert_eq!(answer(&ops("apply", &prefix, &few)), (0, missing));
+    assert_eq!(answer(&ops("diff", &prefix, &few)), (0, vec![]));
+
+    let metrics = format!("{prefix}ops.metrics");
+    let admin = Admin::new(&settings()).unwrap();
+    let configs = |admin: &Admin| admin.describe_topics(&[&metrics]).unwrap()[&metrics].clone().unwrap().configs;
+    let declared = configs(&admin);
+    let mut turned = declared.clone();
+    turned.insert("retention.ms".to_owned(), "1000".to_owned());
+    turned.insert("flush.ms".to_owned(), "77".to_owned());
+    admin.set_topic_configs(&metrics, &turned).unwrap();
+    let drift = json!({"topic": metrics, "difference": "config", "setting": "retention.ms",
+                       "declared": "604800000", "actual": "1000"});
+    assert_eq!(answer(&ops("diff", &prefix, &few)), (1, vec![drift.clone()]));
+    assert_eq!(answer(&ops("apply", &prefix, &few)), (0, vec![drift]));
+    let mut expected = declared;
+    expected.insert("flush.ms".to_owned(), "77".to_owned());
+    assert_eq!(configs(&admin), expected);
+}
+
+/// A missing topic is not made either: it would have another number of partitions than its siblings.
+#[test]
+fn another_number_of_partitions_is_refused_with_the_way_out_and_nothing_is_changed() {
+    let prefix = unique("refuse.");
+    assert_eq!(ops("apply", &prefix, &["--partitions", "2"]).status.code(), Some(0));
+    let actions = format!("{prefix}ops.actions");
+    let admin = Admin::new(&settings()).unwrap();
+    admin.delete_topic(&actions).unwrap();
+    let output = ops("apply", &prefix, &["--partitions", "3"]);
+    assert_eq!(answer(&output), (1, vec![]));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("ops.metrics has 2 partitions, declared 3") && said.contains("--partitions 2"), "{said}");
+    assert_eq!(said.matches("To move to 3").count(), 1, "{said}");
+    assert_eq!(admin.describe_topics(&[&actions]).unwrap(), BTreeMap::from([(actions, None)]));
+}
