@@ -16,6 +16,8 @@ mod bus;
 mod group;
 #[path = "kafka/local.rs"]
 mod local;
+#[path = "kafka/pager.rs"]
+mod pager;
 #[path = "oracle/mod.rs"]
 mod oracle;
 #[path = "kafka/processor.rs"]

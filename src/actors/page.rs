@@ -261,6 +261,7 @@ fn span(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
     match seconds {
         0..120 => format!("{seconds} s"),
+        120..7200 if seconds % 60 == 0 => format!("{} min", seconds / 60),
         120..7200 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
     }

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::frame::Options;
 use super::ledger::Ledger;
 use super::role::Role;
-use crate::bus::{Committed, GroupConsumer, Isolation, Message, Next, Reader, Watermarks, fence};
+use crate::bus::{self, Committed, GroupConsumer, Isolation, Message, Next, Reader, Watermarks, fence};
 use crate::codec;
 use crate::model::action::ActionEvent;
 use crate::model::incident::IncidentEvent;
@@ -41,17 +41,25 @@ pub(super) fn restore<R: Role>(
     if !bookmark.released && bookmark.writer != writer {
         fence(&options.bus, &bookmark.writer)?;
     }
+    // The end is taken here, not from the reader: its position may be beyond, by a record that came meanwhile and
+    // that it did not hand out.
+    let Watermarks { low, high } = consumer.watermarks(partition)?;
+    if offset > high {
+        return Err(bus::Error::OffsetOutOfRange { topic: incidents.clone(), partition, offset, low, high }.into());
+    }
     // What the log has let go is older than anything that is still acted on.
-    let low = consumer.watermarks(partition)?.low;
     let actions_low = consumer.offsets().watermarks(actions, partition)?.low;
     let mut ledger = Ledger::new(offset, bookmark.actions.max(actions_low));
 
-    let mut reader = bounded(options, consumer, actions, partition, ledger.actions_next())?;
+    let starts = [(partition, ledger.actions_next())];
+    let reader = Reader::open(&options.bus, actions, Isolation::Committed, starts)?;
+    let mut reader = reader.until_now(consumer.offsets())?;
     while let Some((offset, event)) = next_action(&mut reader, counters, actions)? {
         ledger.fold_action(Some(offset), &event);
     }
     let from = bookmark.incidents.min(offset).max(low);
-    let mut reader = bounded(options, consumer, incidents, partition, from)?;
+    let mut reader = Reader::open(&options.bus, incidents, Isolation::Committed, [(partition, from)])?;
+    reader.until([(partition, high)]);
     let mut asked = Vec::new();
     while let Some((offset, event)) = next_incident(&mut reader, counters, incidents)? {
         ledger.fold_incident(offset, &event);
@@ -61,20 +69,8 @@ pub(super) fn restore<R: Role>(
     asked.into_iter().for_each(|task| ledger.wait_for(task));
     let by_actions: Vec<_> = ledger.settled().filter_map(|event| role.asked_by_action(event, &ledger)).collect();
     by_actions.into_iter().for_each(|task| ledger.wait_for(task));
-    let position = reader.positions()?.get(&partition).copied().unwrap_or(from);
-    tracing::info!(actor = role.name(), partition, position, waiting = ledger.waiting().len(), "restored");
-    Ok((ledger, position))
-}
-
-fn bounded(
-    options: &Options,
-    consumer: &GroupConsumer,
-    topic: &str,
-    partition: i32,
-    from: i64,
-) -> Result<Reader, Error> {
-    let reader = Reader::open(&options.bus, topic, Isolation::Committed, [(partition, from)])?;
-    Ok(reader.until_now(consumer.offsets())?)
+    tracing::info!(actor = role.name(), partition, position = high, waiting = ledger.waiting().len(), "restored");
+    Ok((ledger, high))
 }
 
 fn next_incident(

@@ -3,7 +3,6 @@
 //!
 //! Nothing here sleeps: every step waits for a record.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -134,7 +133,7 @@ pub fn incident(generation: u64) -> IncidentId {
     IncidentId { service: ServiceId::new("scanner").unwrap(), generation }
 }
 
-fn event(kind: EventKind, at: i64) -> IncidentEvent {
+pub fn event(kind: EventKind, at: i64) -> IncidentEvent {
     IncidentEvent { kind, service: ServiceId::new("scanner").unwrap(), spec_hash: SpecHash::of(""), at }
 }
 
@@ -245,7 +244,7 @@ impl Scaling {
 }
 
 /// A record of the action of step 1 of an incident.
-fn action(kind: ActionKind, generation: u64, actor: &str, verb: &str) -> ActionEvent {
+pub fn action(kind: ActionKind, generation: u64, actor: &str, verb: &str) -> ActionEvent {
     ActionEvent {
         kind,
         action_id: ActionId::of(&incident(generation), 1, 1),
@@ -408,12 +407,4 @@ fn a_second_actor_of_the_same_name_takes_over() {
     assert_eq!(story(&stage.outcomes(2))[2..], ["scale started #1", "scale done #1"]);
     second.stop().unwrap();
     assert_eq!(scaling.writes(), [(2, 4), (4, 3)]);
-}
-
-/// Names of what an actor wrote, for tests that only count.
-pub fn detail(event: &ActionEvent) -> BTreeMap<String, String> {
-    match &event.kind {
-        ActionKind::Done { detail } | ActionKind::Failed { detail, .. } => detail.clone(),
-        other => panic!("{other:?}"),
-    }
 }
