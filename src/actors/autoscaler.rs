@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(45);
 /// How old an intent may get while its target cannot be seen, ms.
 const UNSEEN_MS: i64 = 300_000;
 
+/// The group's name if the user gives none.
+pub const GROUP: &str = "ops-autoscaler";
+
 /// What the autoscaler is told.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::bookmark::Bookmark;
 use super::counters::Counters;
@@ -25,7 +25,9 @@ use crate::bus::{
     Event, GroupConsumer, Isolation, Next, Outcome, PartitionOffset, Reader, Rebalance, Record, TransactionalProducer,
 };
 use crate::codec;
+use crate::model::ActionId;
 use crate::model::action::{ActionEvent, ActionKind};
+use crate::telemetry::clock::now_ms;
 
 /// Positions that moved are committed at least so often, even if nothing is done.
 const IDLE_COMMIT: Duration = Duration::from_secs(5);
@@ -152,7 +154,7 @@ impl<'a, R: Role> Desk<'a, R> {
         }
     }
 
-    fn find(&self, action: &crate::model::ActionId) -> Option<(i32, Arc<Task>)> {
+    fn find(&self, action: &ActionId) -> Option<(i32, Arc<Task>)> {
         self.ledgers.iter().find_map(|(partition, ledger)| {
             let task = ledger.waiting().iter().find(|task| task.action_id == *action)?;
             Some((*partition, task.clone()))
@@ -256,10 +258,8 @@ impl<'a, R: Role> Desk<'a, R> {
             let (incidents, actions) = ledger.restore_from(position);
             let writer = self.producer.transactional_id().to_owned();
             let released = released.contains(partition);
-            places.insert(
-                *partition,
-                (ledger.committable(position), Bookmark { writer, incidents, actions, released }),
-            );
+            places
+                .insert(*partition, (ledger.committable(position), Bookmark { writer, incidents, actions, released }));
         }
         Ok(places)
     }
@@ -385,10 +385,4 @@ fn say(counters: &Counters, event: &ActionEvent) {
         }
         _ => tracing::info!(actor, %incident, %action, verb, target, attempt, reason, "{name}"),
     }
-}
-
-/// The actor's clock, ms: actions are about the world, no verdict hangs on it.
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

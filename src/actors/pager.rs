@@ -34,6 +34,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 /// How long a receiver is tried before the page is shown on the console instead.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The group's name if the user gives none.
+pub const GROUP: &str = "ops-pager";
+
 /// What the pager is told.
 #[derive(Clone, Debug)]
 pub struct Options {

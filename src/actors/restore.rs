@@ -73,11 +73,7 @@ pub(super) fn restore<R: Role>(
     Ok((ledger, high))
 }
 
-fn next_incident(
-    reader: &mut Reader,
-    counters: &Counters,
-    topic: &str,
-) -> Result<Option<(i64, IncidentEvent)>, Error> {
+fn next_incident(reader: &mut Reader, counters: &Counters, topic: &str) -> Result<Option<(i64, IncidentEvent)>, Error> {
     loop {
         match reader.next(WAIT)? {
             Next::End => return Ok(None),
@@ -91,11 +87,7 @@ fn next_incident(
     }
 }
 
-fn next_action(
-    reader: &mut Reader,
-    counters: &Counters,
-    topic: &str,
-) -> Result<Option<(i64, ActionEvent)>, Error> {
+fn next_action(reader: &mut Reader, counters: &Counters, topic: &str) -> Result<Option<(i64, ActionEvent)>, Error> {
     loop {
         match reader.next(WAIT)? {
             Next::End => return Ok(None),

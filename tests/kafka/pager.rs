@@ -102,7 +102,12 @@ fn a_page_is_sent_once_and_cleared_when_it_is_over() {
     let twin = Twin::start(&stage, &[]);
     stage.settled_before(0);
     let (actor, printed) = start(&stage, Some(&twin));
-    stage.was_written(&action(ActionKind::Done { detail: [("to".into(), "4".into())].into() }, 1, "autoscaler", "scale_up"));
+    stage.was_written(&action(
+        ActionKind::Done { detail: [("to".into(), "4".into())].into() },
+        1,
+        "autoscaler",
+        "scale_up",
+    ));
     stage.tell(&[opened(1, false), page(1, "tsa_ops"), page(1, "tsa_ops")]);
     let (key, body) = twin.next();
     assert_eq!(key, page_id(1));
@@ -174,7 +179,8 @@ fn after_a_crash_what_is_open_is_paged_again_and_what_is_over_is_cleared() {
     stage.settled_before(0);
     let mut begun = action(ActionKind::Started { goal: BTreeMap::new() }, 1, "pager", "page");
     for generation in [1, 2] {
-        let goal = [("channel".to_owned(), "tsa_ops".to_owned()), ("episode".to_owned(), format!("scanner.{generation}"))];
+        let goal =
+            [("channel".to_owned(), "tsa_ops".to_owned()), ("episode".to_owned(), format!("scanner.{generation}"))];
         begun.kind = ActionKind::Started { goal: goal.into() };
         begun.action_id = ActionId::of(&incident(generation), 2, 1);
         begun.incident = incident(generation);
@@ -272,11 +278,16 @@ fn an_unknown_outcome_pages_a_human() {
     stage.settled_before(0);
     let (actor, printed) = start(&stage, None);
     stage.tell(&[opened(1, false)]);
-    let unknown = action(ActionKind::Unknown { reason: "the workload is gone".to_owned() }, 1, "autoscaler", "scale_up");
+    let unknown =
+        action(ActionKind::Unknown { reason: "the workload is gone".to_owned() }, 1, "autoscaler", "scale_up");
     stage.was_written(&unknown);
     let seen = stage.outcomes(2);
     assert_eq!(story(&seen), ["scale_up unknown #1", "page started #1", "page done #1"]);
-    assert!(printed.text().contains("nobody can tell whether scale_up deployment scanner was done"), "{}", printed.text());
+    assert!(
+        printed.text().contains("nobody can tell whether scale_up deployment scanner was done"),
+        "{}",
+        printed.text()
+    );
     actor.stop().unwrap();
     let (actor, again) = start(&stage, None);
     stage.tell(&[opened(2, false), page(2, "default")]);
