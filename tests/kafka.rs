@@ -6,6 +6,8 @@
 #[path = "kafka/harness.rs"]
 mod harness;
 
+#[path = "kafka/actors.rs"]
+mod actors;
 #[path = "kafka/archiver.rs"]
 mod archiver;
 #[path = "kafka/bus.rs"]
@@ -14,6 +16,8 @@ mod bus;
 mod group;
 #[path = "kafka/local.rs"]
 mod local;
+#[path = "kafka/pager.rs"]
+mod pager;
 #[path = "oracle/mod.rs"]
 mod oracle;
 #[path = "kafka/processor.rs"]

@@ -1,8 +1,10 @@
 //! The command line: arguments in, text or JSON out. One file per command; exit codes 0 yes, 1 no, 2 error.
 
+pub mod act;
 pub mod act_archiver;
 pub mod backtest;
 pub mod check;
+pub mod config;
 pub mod connect;
 pub mod dta;
 pub mod emit;
@@ -29,6 +31,7 @@ struct Cli {
 /// Each command's arguments live in its own file.
 #[derive(Subcommand)]
 enum Command {
+    Act(act::Args),
     Backtest(backtest::Args),
     Check(check::Args),
     Dta(dta::Args),
@@ -45,8 +48,9 @@ pub fn main() -> ExitCode {
     // Before anything can use apache-avro: a hostile count in a datum must not end the process.
     crate::codec::format::bound_allocations();
     let command = Cli::parse().command;
-    crate::telemetry::log::init(if matches!(command, Command::Process(_)) { "info" } else { "warn" });
+    crate::telemetry::log::init(if matches!(command, Command::Process(_) | Command::Act(_)) { "info" } else { "warn" });
     match command {
+        Command::Act(args) => exit(act::run(&args)),
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
