@@ -11,6 +11,7 @@
 //! - [`actors`]: guard -> act -> outcome, once for all actors; autoscaler, pager, archiver.
 //! - [`world`]: drivers: Kubernetes, webhook.
 //! - [`vault`]: HMS-DTA, the archive.
+//! - [`sdk`]: what a user does with the bus: register, emit, ask for the status.
 //! - [`local`]: a single-node Apache Kafka and the demo's world, for demo and tests.
 //! - [`telemetry`]: log events and metrics of our own.
 //! - [`cli`]: one file per command.
@@ -22,6 +23,7 @@ pub mod codec;
 pub mod local;
 pub mod model;
 pub mod processor;
+pub mod sdk;
 pub mod spec;
 pub mod telemetry;
 pub mod vault;

@@ -14,5 +14,7 @@ mod bus;
 mod group;
 #[path = "kafka/local.rs"]
 mod local;
+#[path = "kafka/sdk.rs"]
+mod sdk;
 #[path = "kafka/topics.rs"]
 mod topics;

@@ -13,6 +13,7 @@
 //! A worker thread has its own [`GroupConsumer`] and its own [`TransactionalProducer`]; nothing is shared.
 
 pub mod admin;
+mod alter;
 mod context;
 pub mod error;
 pub mod group;

@@ -1,7 +1,7 @@
 //! `ops check`: lints specs. Reads files, shows findings; what is right and wrong is decided in `spec`.
 
 use std::fs;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -33,7 +33,7 @@ pub struct Args {
 
 /// Checks every file; `Ok(false)` if one has an error.
 pub fn run(args: Args) -> anyhow::Result<bool> {
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = super::colour(&io::stderr());
     let mut all_good = true;
     let mut unreadable = None;
     for path in &args.files {
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<bool> {
 }
 
 /// The file's bytes, never much more than a spec may have.
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     fs::File::open(path)
         .and_then(|file| file.take(spec::MAX_BYTES as u64 + 1).read_to_end(&mut bytes))

@@ -2,12 +2,17 @@
 
 pub mod backtest;
 pub mod check;
+pub mod connect;
 pub mod dta;
+pub mod emit;
 pub mod history;
 pub mod process;
+pub mod register;
+pub mod services;
 pub mod stop;
 pub mod topics;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -27,7 +32,11 @@ enum Command {
     Check(check::Args),
     Dta(dta::Args),
     Process(process::Args),
+    Emit(emit::Args),
+    Register(register::Args),
+    Services(services::Args),
     Topics(topics::Args),
+    Unregister(services::UnregisterArgs),
 }
 
 /// Parses the process's arguments and runs the command.
@@ -41,7 +50,11 @@ pub fn main() -> ExitCode {
         Command::Check(args) => exit(check::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
         Command::Process(args) => exit(process::run(&args)),
+        Command::Emit(args) => exit(emit::run(&args)),
+        Command::Register(args) => exit(register::run(&args)),
+        Command::Services(args) => exit(services::run(&args)),
         Command::Topics(args) => exit(topics::run(&args)),
+        Command::Unregister(args) => exit(services::unregister(&args)),
     }
 }
 
@@ -55,4 +68,9 @@ pub fn exit(answer: anyhow::Result<bool>) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// May `stream` be coloured? Only on a terminal, and never with `NO_COLOR`.
+fn colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

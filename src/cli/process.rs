@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::bus::Settings;
+use crate::cli::connect::Connect;
 use crate::cli::stop::StopSignal;
-use crate::model::topics::Topics;
 use crate::processor::{Processor, ProcessorOptions};
 
 /// Turn readings on ops.metrics into incidents on ops.incidents, exactly once.
@@ -14,12 +13,8 @@ use crate::processor::{Processor, ProcessorOptions};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  ops topics apply && ops process --workers 2")]
 pub struct Args {
-    /// The cluster: host:port[,host:port...].
-    #[arg(long, env = "OPS_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
-    brokers: String,
-    /// Goes before every topic's name.
-    #[arg(long, env = "OPS_TOPIC_PREFIX", default_value = "", hide = true)]
-    topic_prefix: String,
+    #[command(flatten)]
+    connect: Connect,
     /// Consumer group; also begins the transactional ids.
     #[arg(long, env = "OPS_PROCESSOR_GROUP", default_value = "ops-processor")]
     group: String,
@@ -50,7 +45,7 @@ pub struct Args {
 /// What the processor cannot mend by itself.
 pub fn run(args: &Args) -> anyhow::Result<bool> {
     let stop = StopSignal::install()?;
-    let settings = Settings::new(&args.brokers, "ops-processor");
+    let (settings, topics) = args.connect.reach("ops-processor")?;
     let processor = Processor::start(ProcessorOptions {
         group: args.group.clone(),
         instance: args.instance.clone(),
@@ -60,7 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         simulated_time: args.simulated_time,
         #[cfg(feature = "sabotage")]
         sabotage: args.offsets_outside_transaction.then_some(crate::processor::Sabotage::OffsetsOutsideTransaction),
-        ..ProcessorOptions::new(settings, Topics::new(&args.topic_prefix))
+        ..ProcessorOptions::new(settings, topics)
     })?;
     stop.wait_until(|| processor.is_finished());
     processor.stop()?;

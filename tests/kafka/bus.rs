@@ -167,7 +167,6 @@ fn a_reader_knows_the_bounds_of_the_log() {
     produce(&topic, 0, &["live"]);
     let Next::Record(message) = reader.next(PATIENCE).unwrap() else { panic!("nothing followed") };
     assert_eq!(message.value(), Some(&b"live"[..]));
-    drop(reader);
 
     let beyond = Reader::open(&settings(), &topic, Isolation::Committed, [(0, 77)]).unwrap();
     let error = beyond.until_now(&offsets).err().expect("offset 77 is not there");
@@ -257,5 +256,6 @@ fn a_topic_is_what_was_declared() {
     }
     let error = admin.set_topic_configs(&name, &configs(&[("no.such.setting", "1")])).unwrap_err();
     assert_eq!(error.verdict(), Verdict::Fatal, "{error}");
+    assert!(error.to_string().contains("no.such.setting"), "{error}");
     admin.delete_topic(&name).unwrap();
 }
