@@ -14,6 +14,10 @@ mod bus;
 mod group;
 #[path = "kafka/local.rs"]
 mod local;
+#[path = "oracle/mod.rs"]
+mod oracle;
+#[path = "kafka/processor.rs"]
+mod processor;
 #[path = "kafka/sdk.rs"]
 mod sdk;
 #[path = "kafka/topics.rs"]

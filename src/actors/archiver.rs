@@ -14,8 +14,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use crate::bus::{self, Event, GroupConsumer, Member, Offsets, Settings, Verdict};
 use crate::model::topics::Topics;
 use crate::vault::archive::Limits;
@@ -107,7 +105,6 @@ impl Error {
 #[derive(Debug)]
 pub struct Archiver {
     members: Vec<Running>,
-    ended: Arc<Notify>,
 }
 
 /// A member's thread, which stops when its sender is gone.
@@ -128,32 +125,23 @@ pub fn start(options: Options) -> Result<Archiver, Error> {
     for topic in &topics {
         offsets.partitions(topic)?;
     }
-    let ended = Arc::new(Notify::new());
     let mut members = Vec::new();
     for topic in topics {
         let (stop, stopped) = channel();
-        let (options, vault, ending) = (options.clone(), vault.clone(), Ending(ended.clone()));
+        let (options, vault) = (options.clone(), vault.clone());
         let thread = thread::Builder::new()
             .name(format!("archiver {topic}"))
-            .spawn(move || {
-                let _ending = ending;
-                run(&options, &topic, &vault, &stopped)
-            })
+            .spawn(move || run(&options, &topic, &vault, &stopped))
             .map_err(Error::Start)?;
         members.push(Running { stop, thread });
     }
-    Ok(Archiver { members, ended })
+    Ok(Archiver { members })
 }
 
 impl Archiver {
-    /// Do all of its threads run?
-    pub fn is_running(&self) -> bool {
-        self.members.iter().all(|member| !member.thread.is_finished())
-    }
-
-    /// Waits until one of its threads has ended by itself; [`Archiver::stop`] says why.
-    pub async fn ended(&self) {
-        self.ended.notified().await;
+    /// Has one of its threads ended by itself? Then [`Archiver::stop`] says why.
+    pub fn is_finished(&self) -> bool {
+        self.members.iter().any(|member| member.thread.is_finished())
     }
 
     /// Writes what is pending, commits, leaves the group and waits for all of it. What the vault does not take now
@@ -171,15 +159,6 @@ impl Archiver {
         let join = |thread: JoinHandle<_>| thread.join().unwrap_or_else(|cause| panic::resume_unwind(cause));
         let answers: Vec<_> = threads.into_iter().map(join).collect();
         answers.into_iter().collect()
-    }
-}
-
-/// Tells when a thread ends, by a panic too.
-struct Ending(Arc<Notify>);
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.notify_one();
     }
 }
 

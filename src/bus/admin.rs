@@ -177,6 +177,18 @@ impl Admin {
         one(answer).map(drop).map_err(|(_, code)| failed()(KafkaError::AdminOp(code)))
     }
 
+    /// Deletes the records of a partition before `offset`, as retention does in its own time.
+    ///
+    /// # Errors
+    /// Refused by the cluster: a compacted topic, an offset beyond the end.
+    pub fn delete_records(&self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
+        let failed = || Error::client("deleting records", Place::offset(topic, partition, offset));
+        let mut list = partition_list(topic, &[partition]);
+        list.set_all_offsets(Offset::Offset(offset)).map_err(failed())?;
+        let answer = block_on(self.client.delete_records(&list, &options())).map_err(failed())?;
+        answer.elements().iter().try_for_each(|entry| entry.error()).map_err(failed())
+    }
+
     /// What any group has committed, whoever its members are: a look from outside.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub mod settings;
 pub mod transaction;
 pub mod verdict;
 
-pub use admin::{Admin, TopicSpec, TopicState};
+pub use admin::{Admin, TopicSpec, TopicState, ping};
 pub use error::Error;
 pub use group::{Event, GroupConsumer, GroupMetadata, Member};
 pub use offsets::{Offsets, Watermarks};

@@ -1,5 +1,6 @@
 //! The command line: arguments in, text or JSON out. One file per command; exit codes 0 yes, 1 no, 2 error.
 
+pub mod act_archiver;
 pub mod backtest;
 pub mod check;
 pub mod connect;

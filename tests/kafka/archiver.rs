@@ -194,7 +194,7 @@ fn the_vault_is_the_committed_log_across_restarts() {
         let high = offsets.watermarks(&log.topic, log.partition).unwrap().high;
         eventually(&format!("offset {high} of {log}"), || fixture.offset(&log) == Some(high));
     }
-    assert!(archiver.is_running());
+    assert!(!archiver.is_finished());
     archiver.stop().unwrap();
     fixture.assert_equal();
 }
@@ -241,7 +241,7 @@ fn a_vault_that_takes_nothing_is_tried_until_it_does() {
     eventually("the other log's offset", || fixture.offset(&open) == Some(high));
     let first_of_b = fixture.committed(&blocked)[1].offset;
     assert!(fixture.offset(&blocked).is_none_or(|offset| offset <= first_of_b), "committed, but not durable");
-    assert!(archiver.is_running());
+    assert!(!archiver.is_finished());
 
     fs::remove_file(&folder).unwrap();
     fs::rename(&aside, &folder).unwrap();
@@ -259,7 +259,7 @@ async fn an_archiver_refuses_a_log_that_the_vault_does_not_fit() {
     let draft = SegmentDraft { log: log.clone(), from: 0, to: 9, entries: vec![entry] };
     let _ = Vault::open_for_append(&fixture.location()).unwrap().append(&draft).await.unwrap();
     let archiver = fixture.start("one");
-    archiver.ended().await;
+    eventually("the refusal", || archiver.is_finished());
     match archiver.stop() {
         Err(Error::NotHeld { log: refused, position: 9, low: 0, high: 0 }) => assert_eq!(refused, log),
         other => panic!("{other:?}"),
