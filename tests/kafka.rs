@@ -6,6 +6,8 @@
 #[path = "kafka/harness.rs"]
 mod harness;
 
+#[path = "kafka/actors.rs"]
+mod actors;
 #[path = "kafka/archiver.rs"]
 mod archiver;
 #[path = "kafka/bus.rs"]
