@@ -256,10 +256,8 @@ impl<'a, R: Role> Desk<'a, R> {
             let (incidents, actions) = ledger.restore_from(position);
             let writer = self.producer.transactional_id().to_owned();
             let released = released.contains(partition);
-            places.insert(
-                *partition,
-                (ledger.committable(position), Bookmark { writer, incidents, actions, released }),
-            );
+            places
+                .insert(*partition, (ledger.committable(position), Bookmark { writer, incidents, actions, released }));
         }
         Ok(places)
     }

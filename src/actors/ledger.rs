@@ -261,9 +261,8 @@ impl Ledger {
         let service = &incident.service;
         let acts = self.actions.values().filter_map(|action| action.intent.as_ref());
         let of_service = acts.filter(|intent| intent.service == *service && counts_in_budgets(intent));
-        let recent = |intent: &&ActionEvent| {
-            intent.incident == *incident || now_ms.saturating_sub(intent.at) <= MEMORY_MS
-        };
+        let recent =
+            |intent: &&ActionEvent| intent.incident == *incident || now_ms.saturating_sub(intent.at) <= MEMORY_MS;
         let mut acted: Vec<_> = of_service.filter(recent).map(acted).collect();
         acted.sort_by_key(|acted| acted.at_ms);
         History {

@@ -103,7 +103,8 @@ impl Page {
             },
             AskedBy::Action(_) => (BTreeMap::new(), None, None),
         };
-        let attribute = |(name, value): (&String, &String)| Some((name.strip_prefix("attr.")?.to_owned(), value.clone()));
+        let attribute =
+            |(name, value): (&String, &String)| Some((name.strip_prefix("attr.")?.to_owned(), value.clone()));
         let others = ledger.tried(&task.incident).into_iter();
         Self {
             kind: if task.verb == "clear" { Kind::Clear } else { Kind::Page },

@@ -77,11 +77,7 @@ fn bounded(
     Ok(reader.until_now(consumer.offsets())?)
 }
 
-fn next_incident(
-    reader: &mut Reader,
-    counters: &Counters,
-    topic: &str,
-) -> Result<Option<(i64, IncidentEvent)>, Error> {
+fn next_incident(reader: &mut Reader, counters: &Counters, topic: &str) -> Result<Option<(i64, IncidentEvent)>, Error> {
     loop {
         match reader.next(WAIT)? {
             Next::End => return Ok(None),
@@ -95,11 +91,7 @@ fn next_incident(
     }
 }
 
-fn next_action(
-    reader: &mut Reader,
-    counters: &Counters,
-    topic: &str,
-) -> Result<Option<(i64, ActionEvent)>, Error> {
+fn next_action(reader: &mut Reader, counters: &Counters, topic: &str) -> Result<Option<(i64, ActionEvent)>, Error> {
     loop {
         match reader.next(WAIT)? {
             Next::End => return Ok(None),

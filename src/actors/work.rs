@@ -99,8 +99,7 @@ impl<R: Role> Work<R> {
     pub fn act(&mut self, task: &Arc<Task>) {
         let Some((target, Stage::Intended(order))) = self.stages.remove(&task.action_id) else { return };
         let (role, counters, of) = (self.role.clone(), self.counters.clone(), task.clone());
-        let abort =
-            self.spawn(task.action_id, async move { Report::Ended(role.act(&of, order, &counters).await) });
+        let abort = self.spawn(task.action_id, async move { Report::Ended(role.act(&of, order, &counters).await) });
         self.stages.insert(task.action_id, (target, Stage::Acting(abort)));
     }
 
@@ -159,11 +158,7 @@ impl<R: Role> Work<R> {
     }
 
     /// Runs something; its end is reported even if it panics.
-    fn spawn(
-        &self,
-        action: ActionId,
-        work: impl Future<Output = Report<R::Seen>> + Send + 'static,
-    ) -> AbortHandle {
+    fn spawn(&self, action: ActionId, work: impl Future<Output = Report<R::Seen>> + Send + 'static) -> AbortHandle {
         let sender = self.sender.clone();
         let work = self.runtime.spawn(work);
         let abort = work.abort_handle();

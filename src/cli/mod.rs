@@ -4,6 +4,7 @@ pub mod act_archiver;
 pub mod backtest;
 pub mod check;
 pub mod connect;
+pub mod demo;
 pub mod dta;
 pub mod emit;
 pub mod history;
@@ -31,6 +32,7 @@ struct Cli {
 enum Command {
     Backtest(backtest::Args),
     Check(check::Args),
+    Demo(demo::Args),
     Dta(dta::Args),
     Process(process::Args),
     Emit(emit::Args),
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
     match command {
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),
+        Command::Demo(args) => exit(demo::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
         Command::Process(args) => exit(process::run(&args)),
         Command::Emit(args) => exit(emit::run(&args)),

@@ -76,12 +76,8 @@ impl Stage {
         for event in events {
             let value = codec::incident::encode(event);
             let key = event.service.as_str().as_bytes();
-            let record = Record {
-                topic: &self.topics.incidents,
-                key: Some(key),
-                value: Some(&value),
-                ..Record::default()
-            };
+            let record =
+                Record { topic: &self.topics.incidents, key: Some(key), value: Some(&value), ..Record::default() };
             producer.send(&record, PATIENCE).unwrap();
         }
         assert!(producer.flush(PATIENCE).is_complete());
@@ -365,8 +361,7 @@ fn a_new_group_starts_at_the_end() {
     // It has come when it answers; until then it is asked again, each time for another incident.
     let mut generation = 1;
     let deadline = Instant::now() + PATIENCE;
-    let mut reader =
-        Reader::open(&settings(), &stage.topics.actions, Isolation::Committed, [(0, 0)]).unwrap();
+    let mut reader = Reader::open(&settings(), &stage.topics.actions, Isolation::Committed, [(0, 0)]).unwrap();
     while !matches!(reader.next(Duration::from_millis(300)).unwrap(), Next::Record(_)) {
         assert!(Instant::now() < deadline, "it never came");
         generation += 1;

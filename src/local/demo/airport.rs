@@ -41,8 +41,7 @@ impl Airport {
     /// # Errors
     /// No port on loopback.
     pub fn simulated(runtime: &Runtime, workload: &Workload, replicas: u32) -> Result<Self, Error> {
-        let deployment =
-            SimulatedDeployment { namespace: NAMESPACE.to_owned(), name: workload.name.clone(), replicas };
+        let deployment = SimulatedDeployment { namespace: NAMESPACE.to_owned(), name: workload.name.clone(), replicas };
         let any = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
         let cluster = runtime.block_on(async {
             let cluster = SimulatedCluster::start(any, READY_AFTER, vec![deployment]).await?;
@@ -65,12 +64,8 @@ impl Airport {
     pub fn real(runtime: &Runtime, kubeconfig: &Path, workload: &Workload, replicas: u32) -> Result<Self, Error> {
         let options = Options { kubeconfig: Some(PathBuf::from(kubeconfig)), ..Options::default() };
         let kubectl = format!("kubectl --kubeconfig={}", kubeconfig.display());
-        let needs = |source| Error::Workload {
-            kubectl: kubectl.clone(),
-            name: workload.name.clone(),
-            replicas,
-            source,
-        };
+        let needs =
+            |source| Error::Workload { kubectl: kubectl.clone(), name: workload.name.clone(), replicas, source };
         let cluster = runtime.block_on(Cluster::connect(&options)).map_err(|error| needs(Some(error)))?;
         let found = runtime.block_on(cluster.scale_of(workload)).map_err(|error| needs(Some(error)))?;
         if found.replicas != replicas || found.ready != Some(replicas) {

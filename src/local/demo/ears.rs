@@ -74,12 +74,7 @@ impl Ears {
     ///
     /// # Errors
     /// Wrong settings; no thread.
-    pub fn measure(
-        &mut self,
-        settings: &Settings,
-        mut sensor: Sensor,
-        heard: &Sender<Heard>,
-    ) -> Result<(), Error> {
+    pub fn measure(&mut self, settings: &Settings, mut sensor: Sensor, heard: &Sender<Heard>) -> Result<(), Error> {
         let producer = Producer::new(settings, 1_000)?;
         self.spawn(heard, move |stop, heard| {
             let mut last = Instant::now();

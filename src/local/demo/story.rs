@@ -164,6 +164,11 @@ impl Story {
         self.incident.as_ref().map(|incident| (incident, self.records))
     }
 
+    /// How it is with the first incident now.
+    pub fn ending(&self) -> &'static str {
+        if self.happened.contains(&Beat::Resolved) { "resolved" } else { "still open" }
+    }
+
     /// How the actions of the first incident ended.
     pub fn outcomes(&self) -> &[String] {
         &self.outcomes
@@ -180,9 +185,9 @@ impl Story {
     }
 
     fn measured(&mut self, queue_s: f64, lanes: u32) -> Option<Line> {
-        let is_news = self.told_queue.is_none_or(|(told_s, told_lanes)| {
-            told_lanes != lanes || (queue_s - told_s).abs() >= NEWS_S
-        });
+        let is_news = self
+            .told_queue
+            .is_none_or(|(told_s, told_lanes)| told_lanes != lanes || (queue_s - told_s).abs() >= NEWS_S);
         let (from, to) = self.plan.lanes;
         if lanes >= to && self.happened.contains(&Beat::Scaled) {
             self.beat(Beat::LanesOpen);

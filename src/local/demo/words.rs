@@ -20,6 +20,16 @@ pub fn incident_of(kind: &EventKind) -> Option<&IncidentId> {
     }
 }
 
+/// The name of an event that an instant brought about and that somebody waits for.
+pub fn verdict(kind: &EventKind) -> Option<&'static str> {
+    match kind {
+        EventKind::Opened { .. } => Some("opened"),
+        EventKind::Resolved { .. } => Some("resolved"),
+        EventKind::Requested { basis: Basis::FreshData | Basis::InsufficientFreshData, .. } => Some("page requested"),
+        _ => None,
+    }
+}
+
 /// A queue as a number and as a bar; what lies above the threshold is drawn another way.
 pub fn queue(queue_s: f64, threshold_s: f64, lanes: u32) -> String {
     let (unit, longest) = BAR;

@@ -100,13 +100,8 @@ impl Fleet {
 
     /// Queues a reading of the event time `ts`, which is also its append time where time is simulated.
     pub fn emit_at(&self, service: &str, sensor: &str, ts: i64, value: f64) {
-        let reading = Reading {
-            service: service.to_owned(),
-            sensor: sensor.to_owned(),
-            ts,
-            value,
-            attributes: BTreeMap::new(),
-        };
+        let reading =
+            Reading { service: service.to_owned(), sensor: sensor.to_owned(), ts, value, attributes: BTreeMap::new() };
         let record = Record {
             topic: &self.topics.metrics,
             partition: home_partition(service, PARTITIONS),

@@ -94,7 +94,8 @@ pub fn judge(fleet: &Fleet) -> Result<Judged, String> {
     let mut found_forwards = Vec::new();
     for (partition, (committed, _)) in (0..).zip(fleet.committed()) {
         let log = stored(&fleet.topics.metrics, partition);
-        found_forwards.extend(log.iter().filter(|record| record.is_forwarded()).map(|record| Forward::found(partition, record)));
+        found_forwards
+            .extend(log.iter().filter(|record| record.is_forwarded()).map(|record| Forward::found(partition, record)));
         let end = committed.unwrap_or(0);
         judge_partition(fleet, partition, &log, end, &mut judged, &mut wanted_forwards)
             .map_err(|difference| format!("partition {partition}, judged up to {end}: {difference}"))?;
