@@ -23,7 +23,7 @@ use crate::local::demo::{self, Options};
   ops demo --for 60s            for scripts: ends as soon as the story is told
   ops demo --for 60s --no-help  scaling does not help, so somebody is paged")]
 pub struct Args {
-    /// End after this time, counted from a running Kafka, or as soon as the story is told.
+    /// End after this time, counted from when everything is up, or as soon as the story is told.
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
     /// More lanes do not help: nobody is there to staff them.

@@ -47,7 +47,12 @@ pub fn main() -> ExitCode {
     // Before anything can use apache-avro: a hostile count in a datum must not end the process.
     crate::codec::format::bound_allocations();
     let command = Cli::parse().command;
-    crate::telemetry::log::init(if matches!(command, Command::Process(_)) { "info" } else { "warn" });
+    crate::telemetry::log::init(match command {
+        Command::Process(_) => "info",
+        // A Kafka that has just been started makes its clients wait, which is no news to who watches a story.
+        Command::Demo(_) => "warn,hms_ops::bus=error",
+        _ => "warn",
+    });
     match command {
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),

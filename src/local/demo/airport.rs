@@ -18,7 +18,7 @@ use crate::world::kubernetes::{Cluster, Options};
 /// Where the simulated deployment lives, and what a client without a namespace means.
 const NAMESPACE: &str = "default";
 /// How long a simulated pod takes to be ready.
-const READY_AFTER: Duration = Duration::from_millis(1_500);
+const READY_AFTER: Duration = Duration::from_secs(3);
 /// Between two looks at a real cluster.
 const LOOK: Duration = Duration::from_millis(500);
 

@@ -35,7 +35,7 @@ pub enum Heard {
     Failed(Error),
 }
 
-/// Threads that listen until they are told to stop, which dropping does too.
+/// Threads that listen; dropping ends them and waits for them.
 #[derive(Default)]
 pub struct Ears {
     stop: Arc<AtomicBool>,
@@ -110,9 +110,10 @@ impl Ears {
         self.threads.push(thread.map_err(Error::io("starting a thread"))?);
         Ok(())
     }
+}
 
-    /// Ends all threads and waits for them.
-    pub fn stop(&mut self) {
+impl Drop for Ears {
+    fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             thread.thread().unpark();
@@ -120,21 +121,6 @@ impl Ears {
             let _ = thread.join();
         }
     }
-}
-
-impl Drop for Ears {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// How many readings there were.
-#[derive(Debug, Default)]
-pub struct Sent {
-    /// Given to the client.
-    pub sent: AtomicU64,
-    /// Acknowledged by the cluster.
-    pub acknowledged: AtomicU64,
 }
 
 /// The scanner and the way of its readings to the bus.
@@ -149,8 +135,8 @@ pub struct Sensor {
     pub sensor: String,
     /// `ops.metrics`, and the service's home in it.
     pub place: (String, i32),
-    /// Counts.
-    pub sent: Arc<Sent>,
+    /// Readings that the cluster has acknowledged.
+    pub acknowledged: Arc<AtomicU64>,
 }
 
 impl Sensor {
@@ -173,12 +159,11 @@ impl Sensor {
             ..Record::default()
         };
         producer.send(&record, PATIENCE)?;
-        self.sent.sent.fetch_add(1, Ordering::Relaxed);
         self.count(producer, Duration::ZERO);
         Ok(Fact::Measured { queue_s, lanes })
     }
 
     fn count(&self, producer: &Producer, wait: Duration) {
-        self.sent.acknowledged.fetch_add(producer.flush(wait).delivered, Ordering::Relaxed);
+        self.acknowledged.fetch_add(producer.flush(wait).delivered, Ordering::Relaxed);
     }
 }

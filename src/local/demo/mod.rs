@@ -23,7 +23,7 @@ mod words;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ use crate::sdk::{self, Activation};
 use crate::spec;
 use crate::telemetry::clock;
 use delay::Delays;
-use ears::{Ears, Heard, Sensor, Sent};
+use ears::{Ears, Heard, Sensor};
 pub use error::Error;
 use stage::Stage;
 use story::{Fact, Plan, Story};
@@ -44,6 +44,9 @@ use teller::Teller;
 
 /// The demo's spec.
 const SPEC: &str = include_str!("../../../examples/demo.ops.yaml");
+/// What it is about.
+const PROLOGUE: &str = "An airport scanner is about to get into trouble, and to be helped.";
+const PROLOGUE_NO_HELP: &str = "An airport scanner is about to get into trouble, and more lanes will not help.";
 /// Lanes that are open at first, and after the scale-up.
 const LANES: (u32, u32) = (2, 4);
 /// How long the processor has to take the spec up.
@@ -79,17 +82,13 @@ pub struct Options {
 pub fn run(options: &Options, stop: &AtomicBool, out: Box<dyn Write + Send>) -> Result<bool, Error> {
     let spec = spec::parse(SPEC).map_err(|findings| Error::Register(findings.into()))?.spec;
     let mut teller = Teller::new(out, options.colour);
+    teller.text(if options.help { PROLOGUE } else { PROLOGUE_NO_HELP })?;
     let (heard, hear) = channel();
     let mut stage = Stage::build(options, &spec, &heard, &mut teller)?;
-    let started = Instant::now();
-    let mut play = Play::begin(options, &spec, &mut stage, heard, &mut teller)?;
-    let deadline = options.duration.map(|duration| started + duration);
-    let played = play.go_on(options, &mut stage, &hear, &mut teller, || {
-        stop.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    });
-    // The readings first, then everybody else: what was sent is counted.
-    play.ears.stop();
-    let told = played.and_then(|()| play.verdict(&mut teller));
+    let deadline = options.duration.map(|duration| Instant::now() + duration);
+    let is_over = || stop.load(Ordering::Relaxed) || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+    let told = Play::begin(options, &spec, &mut stage, heard, &mut teller)
+        .and_then(|play| play.go_on(options, &mut stage, &hear, &mut teller, is_over));
     let ended = stage.end();
     told.and_then(|told| ended.map(|()| told))
 }
@@ -99,8 +98,9 @@ struct Play {
     story: Story,
     delays: Delays,
     lateness_ms: i64,
-    ears: Ears,
-    sent: Arc<Sent>,
+    /// They hear as long as the story is played.
+    _ears: Ears,
+    acknowledged: Arc<AtomicU64>,
     /// Since when the story is complete.
     complete: Option<Instant>,
     is_told: bool,
@@ -122,30 +122,30 @@ impl Play {
         listen(&mut ears, &stage.settings, stage, spec, home, &heard)?;
         register(stage, teller)?;
         teller.text(&invitation(options, stage, spec))?;
-        let sent = Arc::new(Sent::default());
+        let acknowledged = Arc::new(AtomicU64::default());
         let sensor = Sensor {
             scanner: Scanner::new(scanner::Options { help: options.help, ..scanner::Options::default() }),
             lanes: stage.airport.lanes(),
             service: spec.id.clone(),
             sensor: spec.sensors[target].name.to_string(),
             place: (stage.topics.metrics.clone(), home),
-            sent: sent.clone(),
+            acknowledged: acknowledged.clone(),
         };
         ears.measure(&stage.settings, sensor, &heard)?;
         let story = Story::new(Plan { help: options.help, threshold_s, lanes: LANES });
         let (delays, lateness_ms) = (Delays::default(), spec.lateness_ms);
-        Ok(Self { story, delays, lateness_ms, ears, sent, complete: None, is_told: false })
+        Ok(Self { story, delays, lateness_ms, _ears: ears, acknowledged, complete: None, is_told: false })
     }
 
-    /// Hears and tells until it is over.
+    /// Hears and tells until it is over. Did the story happen?
     fn go_on(
-        &mut self,
+        mut self,
         options: &Options,
         stage: &mut Stage,
         hear: &Receiver<Heard>,
         teller: &mut Teller,
         is_over: impl Fn() -> bool,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         while !is_over() {
             match hear.recv_timeout(LOOK) {
                 Ok(heard) => self.take(heard, teller)?,
@@ -156,14 +156,14 @@ impl Play {
             if self.story.missing().is_none() && !self.is_told {
                 self.tell_the_end(stage, teller)?;
                 if self.is_told && options.duration.is_none() {
-                    teller.text(STAYS_UP)?;
+                    teller.text(&stays_up(options, stage))?;
                 }
             }
             if self.is_told && options.duration.is_some() {
-                return Ok(());
+                break;
             }
         }
-        Ok(())
+        self.verdict(teller)
     }
 
     fn take(&mut self, heard: Heard, teller: &mut Teller) -> Result<(), Error> {
@@ -193,7 +193,8 @@ impl Play {
         if entries.len() < records && since.elapsed() < ARCHIVED {
             return Ok(());
         }
-        let summary = Summary { story: &self.story, delays: &self.delays, sent: &self.sent, entries, records };
+        let summary =
+            Summary { story: &self.story, delays: &self.delays, acknowledged: &self.acknowledged, entries, records };
         teller.text(&summary.to_string())?;
         self.is_told = true;
         Ok(())
@@ -250,13 +251,22 @@ fn register(stage: &Stage, teller: &mut Teller) -> Result<(), Error> {
     teller.plain("registered", text)
 }
 
-const STAYS_UP: &str = "\nIt stays up until Ctrl-C. Hurt it, and see it healed: scale the deployment to 2 by hand.\n";
+/// What happens when the story is told and nothing ends it.
+fn stays_up(options: &Options, stage: &Stage) -> String {
+    let hurt = match options.help {
+        true => {
+            format!("hurt it and see it healed:\n  {} scale {} --replicas=2", stage.airport.kubectl(), stage.workload)
+        }
+        false => "nothing helps here, so the incident stays open.".to_owned(),
+    };
+    format!("\nIt stays up until Ctrl-C; {hurt}\n\n")
+}
 
 /// How to play along.
 fn invitation(options: &Options, stage: &Stage, spec: &Spec) -> String {
     let (kubectl, brokers, program) = (stage.airport.kubectl(), stage.brokers(), &options.program);
     let (service, vault) = (&spec.id, stage.vault.display());
-    let workload = format!("{}/{}", spec.workload.kind, spec.workload.name);
+    let workload = &stage.workload;
     format!(
         "\nPlay along in another terminal:\n  \
          {kubectl} get {workload} --watch\n  \

@@ -40,13 +40,14 @@ pub struct Stage {
     pub topics: Topics,
     /// Where the lanes are.
     pub airport: Airport,
+    /// What is scaled, as `kubectl` calls it.
+    pub workload: String,
     /// Directory of the vault.
     pub vault: PathBuf,
     /// Runs the airport, the actors' calls into it, and reads of the vault.
     pub runtime: Runtime,
     company: Option<Company>,
-    /// Topics to delete and directory to remove in the end.
-    mine: Mine,
+    _mine: Mine,
     // The last: its end is the end of the broker.
     kafka: Cluster,
 }
@@ -59,10 +60,10 @@ struct Company {
     processor: Processor,
 }
 
-/// What must not be left behind.
+/// What must not be left behind, however the demo ends: topics on a cluster of the user's, a directory.
 #[derive(Default)]
 struct Mine {
-    topics: Vec<String>,
+    topics: Vec<(Settings, String)>,
     directory: Option<PathBuf>,
 }
 
@@ -80,11 +81,11 @@ impl Stage {
         let topics = Topics::new(&prefix);
         let overrides = Overrides { prefix: prefix.clone(), partitions: Some(PARTITIONS), ..Overrides::default() };
         let declared = declared(&overrides);
-        create_missing(&Admin::new(&settings)?, &declared)?;
         let mut mine = Mine::default();
         if let Cluster::Given(_) = kafka {
-            mine.topics = declared.iter().map(|topic| topic.name.clone()).collect();
+            mine.topics = declared.iter().map(|topic| (settings.clone(), topic.name.clone())).collect();
         }
+        create_missing(&Admin::new(&settings)?, &declared)?;
         let all = format!("{prefix}ops.*, {} topics of {PARTITIONS} partitions", declared.len());
         teller.plain("topics", all)?;
         let airport = match &options.kubeconfig {
@@ -95,7 +96,7 @@ impl Stage {
         let workload = format!("{}/{}", spec.workload.kind, spec.workload.name);
         teller.plain("kubernetes", format!("{kind}; {workload} has {} replicas ready", super::LANES.0))?;
         let vault = vault_directory(options, &kafka, &mut mine)?;
-        let mut stage = Self { settings, topics, airport, vault, runtime, company: None, mine, kafka };
+        let mut stage = Self { settings, topics, airport, workload, vault, runtime, company: None, _mine: mine, kafka };
         stage.company = Some(stage.start_company(&prefix, heard)?);
         Ok(stage)
     }
@@ -148,19 +149,12 @@ impl Stage {
         Err(Error::Ended { part })
     }
 
-    /// Takes everything down and removes what is ours.
+    /// Ends everybody in order, then takes the stage down and removes what is ours.
     ///
     /// # Errors
-    /// A part could not end in order.
+    /// Somebody could not end in order.
     pub fn end(mut self) -> Result<(), Error> {
-        let ended = self.company.take().map_or(Ok(()), Company::end);
-        if !self.mine.topics.is_empty() {
-            let admin = Admin::new(&self.settings)?;
-            for topic in &self.mine.topics {
-                admin.delete_topic(topic)?;
-            }
-        }
-        ended
+        self.company.take().map_or(Ok(()), Company::end)
     }
 }
 
@@ -189,6 +183,11 @@ impl Company {
 
 impl Drop for Mine {
     fn drop(&mut self) {
+        for (settings, topic) in &self.topics {
+            if let Err(error) = Admin::new(settings).and_then(|admin| admin.delete_topic(topic)) {
+                tracing::warn!(topic, %error, "a topic is left behind");
+            }
+        }
         if let Some(directory) = &self.directory
             && let Err(error) = std::fs::remove_dir_all(directory)
         {

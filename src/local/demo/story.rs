@@ -198,9 +198,9 @@ impl Story {
         let before = self.told_queue.replace((queue_s, lanes)).map(|(_, lanes)| lanes);
         let mut text = words::queue(queue_s, self.plan.threshold_s, lanes);
         if before.is_some_and(|before| before < lanes) && !self.plan.help && lanes > from {
-            text.push_str(" ready, but nobody to staff the new ones");
+            text.push_str(" ready, but nobody is there to staff them");
         } else if before.is_some_and(|before| before < lanes) {
-            text.push_str(", so the queue is shorter at once");
+            text.push_str(": shorter at once");
         }
         let tone = if queue_s > self.plan.threshold_s { Tone::Bad } else { Tone::Plain };
         Some(Line { tag: "queue", text, tone })
@@ -275,6 +275,7 @@ impl Story {
         let is_page = event.verb == "page";
         let (tag, tone) = match &event.kind {
             ActionKind::Done { .. } if is_page => ("paged", Tone::Act),
+            ActionKind::Done { .. } if event.verb == "clear" => ("cleared", Tone::Good),
             ActionKind::Done { .. } => ("scaled", Tone::Act),
             ActionKind::Verified { .. } => ("verified", Tone::Good),
             ActionKind::Ineffective { .. } => ("no effect", Tone::Bad),
@@ -282,7 +283,7 @@ impl Story {
             _ => ("failed", Tone::Bad),
         };
         if is_first && event.kind.is_outcome() {
-            self.outcomes.push(format!("{} {tag} by the {}: {text}", event.verb, event.actor));
+            self.outcomes.push(format!("{} by the {}: {}", event.verb, event.actor, event.kind.name()));
         }
         if is_first && matches!(event.kind, ActionKind::Done { .. }) {
             let (from, to) = self.plan.lanes;
@@ -294,5 +295,150 @@ impl Story {
             }
         }
         Some(Line { tag, text, tone })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::incident::{Fresh, Recovered, Verdict};
+    use crate::model::{ServiceId, SpecHash};
+
+    const NUMBERS: Verdict =
+        Verdict { threshold: 30.0, window_from: 0, window_to: 10_000, n: 50, over: 3, rank: 48, p95_estimate: None };
+
+    fn story(help: bool) -> Story {
+        Story::new(Plan { help, threshold_s: 30.0, lanes: (2, 4) })
+    }
+
+    fn first() -> IncidentId {
+        "scanner.1".parse().unwrap()
+    }
+
+    fn event(kind: EventKind) -> Fact {
+        let service = ServiceId::new("scanner").unwrap();
+        Fact::Incident(IncidentEvent { kind, service, spec_hash: SpecHash::of(""), at: 20_000 })
+    }
+
+    fn activated() -> Fact {
+        event(EventKind::SpecActivated { text: "".into(), semantics: 1, from_partition: 1, from_offset: 0 })
+    }
+
+    fn opened() -> Fact {
+        let (incident, episode) = (first(), first());
+        let verdict = Some(NUMBERS);
+        event(EventKind::Opened { incident, cause: "slo".into(), episode, openings: 1, flapping: false, verdict })
+    }
+
+    fn requested(step: u32, verb: &str, basis: Basis) -> Fact {
+        let action_id = ActionId::of(&first(), step, 1);
+        let fresh = (basis == Basis::FreshData).then_some(Fresh { n: 15, over: 15, rank: 15 });
+        let (verb, args) = (verb.into(), BTreeMap::new());
+        event(EventKind::Requested { incident: first(), step, call: 1, verb, args, basis, action_id, fresh })
+    }
+
+    fn resolved() -> Fact {
+        let recovered = Some(Recovered { n: 50, over: 0, rank: 48, p95_estimate: None });
+        event(EventKind::Resolved { incident: first(), cause: "slo".into(), opened_at: 2_000, recovered })
+    }
+
+    fn action(step: u32, verb: &str, kind: ActionKind) -> Fact {
+        Fact::Action(ActionEvent {
+            kind,
+            action_id: ActionId::of(&first(), step, 1),
+            incident: first(),
+            service: first().service,
+            verb: verb.to_owned(),
+            actor: "actor".to_owned(),
+            at: 0,
+            target: Some("it".to_owned()),
+            attempt: 1,
+            dry_run: false,
+        })
+    }
+
+    fn started(from: u32, to: u32) -> Fact {
+        let goal = [("from", from), ("to", to)].map(|(name, value)| (name.to_owned(), value.to_string()));
+        action(1, "scale_up", ActionKind::Started { goal: goal.into() })
+    }
+
+    fn done(step: u32, verb: &str) -> Fact {
+        action(step, verb, ActionKind::Done { detail: BTreeMap::new() })
+    }
+
+    fn lanes(lanes: u32) -> Fact {
+        Fact::Measured { queue_s: 25.0, lanes }
+    }
+
+    /// Up to the open lanes, which both stories share.
+    fn helped() -> Vec<Fact> {
+        let request = requested(1, "scale_up", Basis::Opened);
+        vec![activated(), lanes(2), opened(), request, started(2, 4), done(1, "scale_up"), lanes(4)]
+    }
+
+    fn play(story: &mut Story, facts: &[Fact]) -> Vec<&'static str> {
+        facts.iter().flat_map(|fact| story.hear(fact)).map(|line| line.tag).collect()
+    }
+
+    #[test]
+    fn the_story_of_help_is_complete_with_the_resolve_and_no_sooner() {
+        let mut story = story(true);
+        for (fact, missing) in helped().iter().zip([
+            Beat::Opened,
+            Beat::Opened,
+            Beat::Requested,
+            Beat::Scaled,
+            Beat::Scaled,
+            Beat::LanesOpen,
+            Beat::Resolved,
+        ]) {
+            story.hear(fact);
+            assert_eq!(story.missing(), Some(missing), "after {fact:?}");
+        }
+        assert_eq!(play(&mut story, &[resolved()]), ["resolved", "no page"]);
+        assert_eq!((story.missing(), story.spoilt()), (None, None));
+        assert_eq!(story.first_incident(), Some((&first(), 5)));
+        assert_eq!(story.outcomes(), ["scale_up by the actor: done"]);
+    }
+
+    #[test]
+    fn a_page_spoils_the_story_of_help() {
+        let mut story = story(true);
+        play(&mut story, &helped());
+        play(&mut story, &[requested(2, "page", Basis::FreshData)]);
+        assert_eq!(play(&mut story, &[resolved()]), ["resolved"]);
+        assert!(story.spoilt().is_some());
+    }
+
+    #[test]
+    fn without_help_it_takes_a_page_on_fresh_data_that_was_delivered() {
+        let mut story = story(false);
+        play(&mut story, &helped());
+        play(&mut story, &[requested(2, "page", Basis::InsufficientFreshData), done(2, "page")]);
+        assert_eq!(story.missing(), Some(Beat::PageRequested), "silence is another story");
+        play(&mut story, &[requested(2, "page", Basis::FreshData)]);
+        assert_eq!((story.missing(), story.spoilt()), (None, None));
+        play(&mut story, &[resolved()]);
+        assert!(story.spoilt().is_some());
+    }
+
+    #[test]
+    fn another_goal_than_the_playbooks_is_another_story() {
+        let mut story = story(true);
+        let request = requested(1, "scale_up", Basis::Opened);
+        play(&mut story, &[activated(), opened(), request, started(2, 3), done(1, "scale_up"), lanes(4)]);
+        assert_eq!(story.missing(), Some(Beat::Scaled));
+        assert_eq!(
+            play(&mut story, &[action(1, "scale_up", ActionKind::Suppressed { reason: "frozen".to_owned() })]),
+            ["held back"]
+        );
+    }
+
+    #[test]
+    fn a_queue_is_told_when_it_moved_or_the_lanes_did() {
+        let mut story = story(true);
+        let measured = |queue_s, lanes| Fact::Measured { queue_s, lanes };
+        let facts = [measured(12.0, 2), measured(17.9, 2), measured(18.0, 2), measured(18.1, 2), measured(18.1, 4)];
+        assert_eq!(play(&mut story, &facts).len(), 3);
     }
 }

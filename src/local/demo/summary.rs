@@ -1,10 +1,9 @@
 //! The end of the story: its numbers, and what the vault has of it.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::delay::Delays;
-use super::ears::Sent;
 use super::error::Error;
 use super::stage::Stage;
 use super::story::Story;
@@ -37,8 +36,8 @@ pub struct Summary<'a> {
     pub story: &'a Story,
     /// How long verdicts took.
     pub delays: &'a Delays,
-    /// The readings.
-    pub sent: &'a Sent,
+    /// Readings that the cluster has acknowledged.
+    pub acknowledged: &'a AtomicU64,
     /// What the vault has of the incident.
     pub entries: Vec<String>,
     /// How many records the bus has of it.
@@ -47,13 +46,11 @@ pub struct Summary<'a> {
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (sent, acknowledged) =
-            (self.sent.sent.load(Ordering::Relaxed), self.sent.acknowledged.load(Ordering::Relaxed));
         writeln!(f, "\nIn numbers:")?;
-        writeln!(f, "  readings   {sent} sent, {acknowledged} acknowledged so far")?;
+        writeln!(f, "  readings   {} sent and acknowledged", self.acknowledged.load(Ordering::Relaxed))?;
         let delays: Vec<_> = self.delays.measured().iter().map(|(name, ms)| format!("{name} {ms} ms")).collect();
-        writeln!(f, "  verdicts   {} (from the append of the record that made it due", delays.join(", "))?;
-        writeln!(f, "             to its receipt by a read_committed consumer)")?;
+        writeln!(f, "  delay      {}", delays.join(", "))?;
+        writeln!(f, "             (append of the record that made it due -> receipt by a read_committed consumer)")?;
         if let Some((incident, _)) = self.story.first_incident() {
             writeln!(f, "  incident   {incident}, {}", self.story.ending())?;
         }

@@ -96,16 +96,16 @@ pub fn action(event: &ActionEvent, goal: Option<&BTreeMap<String, String>>) -> S
     }
 }
 
-/// The whole proof in words: so many over, so few allowed.
-fn opened(Verdict { threshold, window_from, window_to, n, over, rank, p95_estimate }: &Verdict) -> String {
-    let p95 = p95_estimate.map_or(String::new(), |p95| format!("; p95 about {p95:.1} s"));
-    let window = seconds(window_to - window_from);
-    format!("{over} of {n} readings in {window} over {threshold} s, {} allowed{p95}", n.saturating_sub(*rank))
+/// The estimate is left out: it also covers what is older than the window.
+fn resolved(Recovered { n, over, .. }: &Recovered) -> String {
+    format!("{over} of {n} readings over it")
 }
 
-fn resolved(Recovered { n, over, p95_estimate, .. }: &Recovered) -> String {
-    let p95 = p95_estimate.map_or(String::new(), |p95| format!("; p95 about {p95:.1} s"));
-    format!("{over} of {n} readings over it{p95}")
+/// The whole proof in words: so many over, so few allowed.
+fn opened(Verdict { threshold, window_from, window_to, n, over, rank, p95_estimate }: &Verdict) -> String {
+    let p95 = p95_estimate.map_or(String::new(), |p95| format!(" (p95 ~{p95:.0} s)"));
+    let window = seconds(window_to - window_from);
+    format!("{over} of {n} readings in {window} over {threshold} s, {} allowed{p95}", n.saturating_sub(*rank))
 }
 
 fn why(basis: Basis, fresh: Option<&Fresh>) -> String {
