@@ -6,6 +6,7 @@ pub mod backtest;
 pub mod check;
 pub mod config;
 pub mod connect;
+pub mod demo;
 pub mod dta;
 pub mod emit;
 pub mod history;
@@ -34,6 +35,7 @@ enum Command {
     Act(act::Args),
     Backtest(backtest::Args),
     Check(check::Args),
+    Demo(demo::Args),
     Dta(dta::Args),
     Process(process::Args),
     Emit(emit::Args),
@@ -48,11 +50,17 @@ pub fn main() -> ExitCode {
     // Before anything can use apache-avro: a hostile count in a datum must not end the process.
     crate::codec::format::bound_allocations();
     let command = Cli::parse().command;
-    crate::telemetry::log::init(if matches!(command, Command::Process(_) | Command::Act(_)) { "info" } else { "warn" });
+    crate::telemetry::log::init(match command {
+        Command::Process(_) | Command::Act(_) => "info",
+        // A Kafka that has just been started makes its clients wait, which is no news to who watches a story.
+        Command::Demo(_) => "warn,hms_ops::bus=error",
+        _ => "warn",
+    });
     match command {
         Command::Act(args) => exit(act::run(&args)),
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),
+        Command::Demo(args) => exit(demo::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
         Command::Process(args) => exit(process::run(&args)),
         Command::Emit(args) => exit(emit::run(&args)),
