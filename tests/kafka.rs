@@ -6,12 +6,18 @@
 #[path = "kafka/harness.rs"]
 mod harness;
 
+#[path = "kafka/archiver.rs"]
+mod archiver;
 #[path = "kafka/bus.rs"]
 mod bus;
 #[path = "kafka/group.rs"]
 mod group;
 #[path = "kafka/local.rs"]
 mod local;
+#[path = "oracle/mod.rs"]
+mod oracle;
+#[path = "kafka/processor.rs"]
+mod processor;
 #[path = "kafka/sdk.rs"]
 mod sdk;
 #[path = "kafka/topics.rs"]

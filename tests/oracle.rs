@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use oracle::json::{counts_to_json, first_difference, same};
+use oracle::json::{Vector, counts_to_json, first_difference, load, same};
 
 fn in_tests(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(path)
 }
 
-fn vectors() -> Vec<oracle::Vector> {
+fn vectors() -> Vec<Vector> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(in_tests("vectors")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(files.len() >= 38, "only {} vectors were found", files.len());
-    files.iter().map(|file| oracle::load(&fs::read_to_string(file).unwrap())).collect()
+    files.iter().map(|file| load(&fs::read_to_string(file).unwrap())).collect()
 }
 
 #[test]
@@ -132,8 +132,10 @@ fn forgetting_changes_nothing() {
             told.extend(forgetful.step(entry).into_iter().map(|told| told.event));
             forgetful.forget();
         }
-        let difference = first_difference(&oracle::run(&log).events(), &told);
-        assert!(difference.is_none(), "seed {seed}: {}", difference.unwrap_or_default());
+        if let Some(difference) = first_difference(&oracle::run(&log).events(), &told) {
+            let kept = oracle::json::keep(&format!("seed_{seed}"), &log);
+            panic!("seed {seed}, kept in {}: {difference}", kept.display());
+        }
     }
 }
 
@@ -145,7 +147,7 @@ fn a_seed_is_a_log_and_a_log_is_a_vector() {
         // NaN is not equal to itself, so the texts are compared.
         let text = oracle::json::to_json("seed", &log);
         assert_eq!(text, oracle::json::to_json("seed", &oracle::generate::log(seed)), "seed {seed}");
-        let read = oracle::load(&text);
+        let read = load(&text);
         assert_eq!(text, oracle::json::to_json("seed", &read.log), "seed {seed}");
     }
 }

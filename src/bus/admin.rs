@@ -12,12 +12,13 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+    AdminClient, AdminOptions, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 
+use super::alter;
 use super::context::Plain;
 use super::error::{Error, Place};
 use super::offsets::patient;
@@ -157,16 +158,13 @@ impl Admin {
     /// # Errors
     /// Refused by the cluster; nothing is changed then.
     pub fn set_topic_configs(&self, topic: &str, configs: &BTreeMap<String, String>) -> Result<(), Error> {
-        let mut wanted = AlterConfig::new(ResourceSpecifier::Topic(topic));
-        for (key, value) in configs {
-            wanted = wanted.set(key, value);
-        }
-        let failed = || Error::client("configuring a topic", Place::topic(topic));
-        let answer = block_on(self.client.alter_configs([&wanted], &options())).map_err(failed())?;
-        match answer.into_iter().next() {
-            Some(Err((_, code))) => Err(failed()(KafkaError::AdminOp(code))),
-            _ => Ok(()),
-        }
+        let client = self.client.inner().native_ptr();
+        // SAFETY: the client lives as long as `self`.
+        unsafe { alter::set_topic_configs(client, topic, configs, TIMEOUT) }.map_err(
+            |alter::Refused { code, reason }| {
+                Error::judged("configuring a topic", Place::topic(topic), Verdict::of_code(code), reason)
+            },
+        )
     }
 
     /// Deletes a topic: tests clean up after themselves on a cluster that was given.
@@ -177,6 +175,18 @@ impl Admin {
         let failed = || Error::client("deleting a topic", Place::topic(topic));
         let answer = block_on(self.client.delete_topics(&[topic], &options())).map_err(failed())?;
         one(answer).map(drop).map_err(|(_, code)| failed()(KafkaError::AdminOp(code)))
+    }
+
+    /// Deletes the records of a partition before `offset`, as retention does in its own time.
+    ///
+    /// # Errors
+    /// Refused by the cluster: a compacted topic, an offset beyond the end.
+    pub fn delete_records(&self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
+        let failed = || Error::client("deleting records", Place::offset(topic, partition, offset));
+        let mut list = partition_list(topic, &[partition]);
+        list.set_all_offsets(Offset::Offset(offset)).map_err(failed())?;
+        let answer = block_on(self.client.delete_records(&list, &options())).map_err(failed())?;
+        answer.elements().iter().try_for_each(|entry| entry.error()).map_err(failed())
     }
 
     /// What any group has committed, whoever its members are: a look from outside.

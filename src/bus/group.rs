@@ -290,13 +290,19 @@ impl GroupConsumer {
                 tracing::debug!(%error, "while leaving the group");
             }
         }
-        Ok(())
+        match self.client.closed() {
+            true => Ok(()),
+            false => {
+                let place = Place::topic(&self.topic);
+                Err(Error::TimedOut { operation: "leaving the group", place, waited: PATIENCE })
+            }
+        }
     }
 
     /// What is left of an error when the client's own mending is set aside.
     fn judge(&self, error: KafkaError) -> Result<(), Error> {
         if matches!(error.rdkafka_error_code(), Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset)) {
-            return Err(self.out_of_range(error));
+            return self.out_of_range();
         }
         match Verdict::of(&error) {
             Verdict::Retry => {
@@ -307,18 +313,17 @@ impl GroupConsumer {
         }
     }
 
-    /// The client does not say which partition it was; the log does.
-    fn out_of_range(&self, error: KafkaError) -> Error {
+    /// The client does not say which partition it was; the log does. If it was none that is started, the error is
+    /// the echo of a question that was asked before the partition was paused or moved.
+    fn out_of_range(&self) -> Result<(), Error> {
         for partition in self.owned() {
-            let Ok(Some(offset)) = self.position(partition) else { continue };
-            match self.watermarks(partition) {
-                Ok(Watermarks { low, high }) if !(low..=high).contains(&offset) => {
-                    return Error::OffsetOutOfRange { topic: self.topic.clone(), partition, offset, low, high };
-                }
-                _ => {}
+            let Some(offset) = self.position(partition)? else { continue };
+            let Watermarks { low, high } = self.watermarks(partition)?;
+            if !(low..=high).contains(&offset) {
+                return Err(Error::OffsetOutOfRange { topic: self.topic.clone(), partition, offset, low, high });
             }
         }
-        Error::client("consuming", Place::topic(&self.topic))(error)
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@
 //! A worker thread has its own [`GroupConsumer`] and its own [`TransactionalProducer`]; nothing is shared.
 
 pub mod admin;
+mod alter;
 mod context;
 pub mod error;
 pub mod group;
@@ -25,7 +26,7 @@ pub mod settings;
 pub mod transaction;
 pub mod verdict;
 
-pub use admin::{Admin, TopicSpec, TopicState};
+pub use admin::{Admin, TopicSpec, TopicState, ping};
 pub use error::Error;
 pub use group::{Event, GroupConsumer, GroupMetadata, Member};
 pub use offsets::{Offsets, Watermarks};

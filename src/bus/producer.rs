@@ -3,7 +3,8 @@
 //! Deliveries are counted; what was refused is counted by reason, so that nothing is lost in silence. The
 //! processor does not use it for anything that has to be exactly once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as native;
@@ -37,6 +38,8 @@ impl Flushed {
 pub struct Producer {
     client: ThreadedProducer<Deliveries>,
     max_in_flight: usize,
+    /// Topics that are known to exist.
+    known: RwLock<BTreeSet<String>>,
 }
 
 impl Producer {
@@ -49,15 +52,35 @@ impl Producer {
             .producer()
             .create_with_context(Deliveries::default())
             .map_err(Error::client("creating a producer", Place::none()))?;
-        Ok(Self { client, max_in_flight: max_in_flight.max(1) })
+        Ok(Self { client, max_in_flight: max_in_flight.max(1), known: RwLock::default() })
+    }
+
+    /// Asks the cluster for a topic before the first record for it. The client by itself would take a second to
+    /// look for a topic when it is not connected yet, and half a minute to say that there is none.
+    fn look_up(&self, topic: &str, timeout: Duration) -> Result<(), Error> {
+        if self.known.read().unwrap_or_else(PoisonError::into_inner).contains(topic) {
+            return Ok(());
+        }
+        let failed = || Error::client("asking for a topic", Place::topic(topic));
+        let metadata = self.client.client().fetch_metadata(Some(topic), timeout).map_err(failed())?;
+        match metadata.topics().iter().find(|found| found.name() == topic).map(|found| found.error().map(Code::from)) {
+            Some(None) => {
+                self.known.write().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned());
+                Ok(())
+            }
+            None | Some(Some(Code::UnknownTopicOrPartition)) => Err(Error::NoSuchTopic { topic: topic.to_owned() }),
+            Some(Some(code)) => Err(failed()(KafkaError::MetadataFetch(code))),
+        }
     }
 
     /// Queues a record (copies it). Waits while the queue is full, up to `timeout`.
     ///
     /// # Errors
-    /// `Retry` if there was no room in time: the record was not taken.
+    /// [`Error::NoSuchTopic`]; `Retry` if the cluster did not answer, or there was no room, in time. The record was
+    /// not taken then.
     pub fn send(&self, record: &Record<'_>, timeout: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + timeout;
+        self.look_up(record.topic, timeout)?;
         let mut outgoing = BaseRecord::<[u8], [u8], usize> {
             topic: record.topic,
             partition: Some(record.partition),

@@ -81,6 +81,12 @@ pub struct Header<'a> {
 /// A record that was read. Borrows the consumer's memory: copy what must outlive the next poll.
 pub struct Message<'a>(BorrowedMessage<'a>);
 
+/// Empty, and still of use: with it the compiler insists that a message dies before its consumer. The client's
+/// own type lets it live on, and then the consumer's end waits for ever for the message's.
+impl Drop for Message<'_> {
+    fn drop(&mut self) {}
+}
+
 impl<'a> Message<'a> {
     pub(super) fn new(message: BorrowedMessage<'a>) -> Self {
         Self(message)

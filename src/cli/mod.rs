@@ -1,14 +1,17 @@
 //! The command line: arguments in, text or JSON out. One file per command; exit codes 0 yes, 1 no, 2 error.
 
+pub mod act_archiver;
 pub mod backtest;
 pub mod check;
 pub mod connect;
 pub mod dta;
 pub mod emit;
 pub mod history;
+pub mod process;
 pub mod register;
 pub mod services;
 pub mod status;
+pub mod stop;
 pub mod topics;
 
 use std::io::IsTerminal;
@@ -30,6 +33,7 @@ enum Command {
     Backtest(backtest::Args),
     Check(check::Args),
     Dta(dta::Args),
+    Process(process::Args),
     Emit(emit::Args),
     Register(register::Args),
     Services(services::Args),
@@ -40,10 +44,15 @@ enum Command {
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    // Before anything can use apache-avro: a hostile count in a datum must not end the process.
+    crate::codec::format::bound_allocations();
+    let command = Cli::parse().command;
+    crate::telemetry::log::init(if matches!(command, Command::Process(_)) { "info" } else { "warn" });
+    match command {
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
+        Command::Process(args) => exit(process::run(&args)),
         Command::Emit(args) => exit(emit::run(&args)),
         Command::Register(args) => exit(register::run(&args)),
         Command::Services(args) => exit(services::run(&args)),

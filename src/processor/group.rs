@@ -89,7 +89,6 @@ impl Processor {
     /// # Errors
     /// Topics that are missing or do not belong together; the cluster does not answer.
     pub fn start(options: ProcessorOptions) -> Result<Self> {
-        crate::codec::format::bound_allocations();
         let ProcessorOptions { settings, topics, group, instance, workers, .. } = options.clone();
         let partitions = co_partitioned(&settings, &topics)?;
         let registry = Registry::start(&settings, &topics)?;

@@ -8,15 +8,17 @@
 //!
 //! The worker then commits the offset under its own name before any output.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::bus::{self, Admin, GroupConsumer, Isolation, Message, Next, Offsets, Reader, Settings, Timestamp};
+use crate::bus::{
+    self, Admin, GroupConsumer, Isolation, Message, Next, Offsets, Reader, Settings, Timestamp, Watermarks,
+};
 use crate::codec;
 use crate::codec::state::StateRecord;
 use crate::model::ServiceId;
 use crate::model::reading::{Reading, RejectReason};
-use crate::model::state::{PartitionRecord, ServiceRecord};
+use crate::model::state::{PartitionRecord, Rollup, ServiceRecord};
 use crate::model::topics::Topics;
 use crate::processor::core::{Body, Core, Effects, Record};
 use crate::processor::error::{Error, Result};
@@ -84,178 +86,257 @@ impl Decoded {
 }
 
 impl Takeover<'_> {
-    /// See the module.
+    /// The last owners of `partitions` may be zombies: takes their names from them, unless they are ours or said that
+    /// they were done. Before [`Self::run`], as it ends their open transactions, for which stable offsets wait.
     ///
     /// # Errors
-    /// `Gap` if offset, state and log do not fit together; the bus does not answer.
-    pub fn run(&self, consumer: &GroupConsumer, partition: i32) -> Result<Restored> {
-        self.fence_last_writer(partition)?;
-        let committed = consumer.committed(&[partition])?.pop();
-        let (offset, metadata) = match committed {
-            Some(committed) => (committed.offset, Metadata::parse(&committed.metadata)),
-            None => (None, None),
-        };
-        let offsets = consumer.offsets();
-        let log = offsets.watermarks(&self.topics.metrics, partition)?;
-        let state = self.read_state(offsets, partition, metadata.as_ref().map(|metadata| metadata.state))?;
-        match (offset, metadata, &state.partition) {
-            (None, _, None) => {
-                let core = Core::new(partition, self.partitions);
-                Ok(Restored { core, position: log.low, marks: None })
-            }
-            (Some(offset), Some(metadata), Some(found)) if (log.low..=log.high).contains(&offset) => {
-                if found.cut_position != metadata.cut || metadata.cut < log.low {
-                    let what = format!(
-                        "its last cut was at offset {}, ops.state knows one at {}, the log begins at {}",
-                        metadata.cut, found.cut_position, log.low
-                    );
-                    return self.gap(partition, what, log.low, state);
-                }
-                self.restore(offsets, partition, offset, metadata, state)
-            }
-            (Some(offset), _, Some(_)) => {
-                let what = format!("offset {offset} was committed, and the log holds {}..{}", log.low, log.high);
-                self.gap(partition, what, log.low, state)
-            }
-            (None, _, Some(_)) => self.gap(partition, "its committed offset is gone (expired?)".into(), log.low, state),
-            (Some(_), _, None) => self.gap(partition, "its state is gone".into(), log.low, state),
-        }
-    }
-
-    /// The last owner may be a zombie: take its name from it, unless it is ours, or it said that it is done.
-    fn fence_last_writer(&self, partition: i32) -> Result<()> {
-        let admin = Admin::new(self.settings)?;
-        let committed = admin.unstable_group_offsets(self.group, &self.topics.metrics, &[partition])?.pop();
-        let last = committed.and_then(|committed| Metadata::parse(&committed.metadata));
-        if let Some(last) = last.filter(|last| !last.released && last.writer != self.writer) {
-            tracing::info!(partition, writer = last.writer, "fencing the last owner");
-            bus::fence(self.settings, &last.writer)?;
+    /// The bus does not answer.
+    pub fn fence(&self, partitions: &[i32]) -> Result<()> {
+        let committed =
+            Admin::new(self.settings)?.unstable_group_offsets(self.group, &self.topics.metrics, partitions)?;
+        let writers: BTreeSet<String> = committed
+            .iter()
+            .filter_map(|committed| Metadata::parse(&committed.metadata))
+            .filter(|last| !last.released && last.writer != self.writer)
+            .map(|last| last.writer)
+            .collect();
+        for writer in writers {
+            tracing::info!(writer, "fencing the last owner");
+            bus::fence(self.settings, &writer)?;
         }
         Ok(())
     }
 
-    fn gap(&self, partition: i32, what: String, low: i64, state: State) -> Result<Restored> {
+    /// See the module; after [`Self::fence`]. All partitions together, since opening a reader costs more than reading.
+    ///
+    /// # Errors
+    /// `Gap` if offset, state and log do not fit together; the bus does not answer.
+    pub fn run(&self, consumer: &GroupConsumer, partitions: &[i32]) -> Result<Vec<(i32, Restored)>> {
+        let offsets = consumer.offsets();
+        let committed: BTreeMap<i32, (Option<i64>, Option<Metadata>)> = consumer
+            .committed(partitions)?
+            .into_iter()
+            .map(|found| (found.partition, (found.offset, Metadata::parse(&found.metadata))))
+            .collect();
+        let mut states = self.read_states(offsets, partitions, &committed)?;
+        let (mut done, mut resumed) = (Vec::new(), Vec::new());
+        for &partition in partitions {
+            let (offset, metadata) = committed.get(&partition).cloned().unwrap_or_default();
+            let state = states.remove(&partition).unwrap_or_default();
+            let log = offsets.watermarks(&self.topics.metrics, partition)?;
+            match self.judge(partition, log, offset, metadata, state)? {
+                Judged::Fresh(restored) => done.push((partition, restored)),
+                Judged::Resumed(resume) => resumed.push(resume),
+            }
+        }
+        let rollups = self.read_rollups(offsets, &resumed)?;
+        done.extend(self.resume(resumed, rollups)?);
+        Ok(done)
+    }
+
+    /// Do offset, state and log fit together?
+    fn judge(
+        &self,
+        partition: i32,
+        log: Watermarks,
+        offset: Option<i64>,
+        metadata: Option<Metadata>,
+        state: State,
+    ) -> Result<Judged> {
+        let what = match (offset, metadata, &state.partition) {
+            (None, _, None) => {
+                let core = Core::new(partition, self.partitions);
+                return Ok(Judged::Fresh(Restored { core, position: log.low, marks: None }));
+            }
+            (Some(offset), Some(metadata), Some(found))
+                if (log.low..=log.high).contains(&offset)
+                    && found.cut_position == metadata.cut
+                    && metadata.cut >= log.low =>
+            {
+                let needed = Core::rollups_needed_from(found, &state.records())
+                    .map_err(|source| Error::Restore { partition, source })?;
+                return Ok(Judged::Resumed(Resume { partition, offset, metadata, state, needed }));
+            }
+            (Some(offset), metadata, Some(found)) => format!(
+                "offset {offset} was committed with a cut at {:?}, ops.state knows a cut at {}, the log holds {}..{}",
+                metadata.map(|metadata| metadata.cut),
+                found.cut_position,
+                log.low,
+                log.high
+            ),
+            (None, _, Some(_)) => "its committed offset is gone (expired?)".to_owned(),
+            (Some(_), _, None) => "its state is gone".to_owned(),
+        };
         if !self.accept_gap {
             return Err(Error::Gap { topic: self.topics.metrics.clone(), partition, what });
         }
-        tracing::warn!(partition, what, from = low, "a gap is accepted: windows start anew");
+        tracing::warn!(partition, what, from = log.low, "a gap is accepted: windows start anew");
         let generations = state.services.into_values().map(|record| ServiceRecord { active: None, ..record }).collect();
-        let fresh = PartitionRecord { partition, cut_position: low, ..PartitionRecord::default() };
+        let fresh = PartitionRecord { partition, cut_position: log.low, ..PartitionRecord::default() };
         let core = Core::restore(self.partitions, &fresh, generations, [])
             .map_err(|source| Error::Restore { partition, source })?;
-        Ok(Restored { core, position: low, marks: None })
+        Ok(Judged::Fresh(Restored { core, position: log.low, marks: None }))
     }
 
-    fn restore(
-        &self,
-        offsets: &Offsets,
-        partition: i32,
-        offset: i64,
-        metadata: Metadata,
-        state: State,
-    ) -> Result<Restored> {
-        let failed = |source| Error::Restore { partition, source };
-        let record = state.partition.unwrap_or_default();
-        let services: Vec<_> = state.services.into_values().collect();
-        let needed = Core::rollups_needed_from(&record, &services).map_err(failed)?;
-        let rollups = self.read_rollups(offsets, partition, needed)?;
-        let mut core = Core::restore(self.partitions, &record, services, rollups).map_err(failed)?;
-        self.replay(&mut core, partition, metadata.cut, offset)?;
-        Ok(Restored { core, position: offset, marks: Some((metadata.cut, metadata.state)) })
-    }
-
-    /// The newest record of every service since the last full cut (or of all times, if that is not known).
-    fn read_state(&self, offsets: &Offsets, partition: i32, from: Option<i64>) -> Result<State> {
-        let topic = &self.topics.state;
-        let low = offsets.watermarks(topic, partition)?.low;
-        let mut state = State::default();
-        self.read(offsets, topic, partition, from.unwrap_or(low).max(low), |message| {
-            match message.value().map(codec::state::decode_state).transpose().map_err(|error| error.to_string())? {
-                Some(StateRecord::Partition(record)) => state.partition = Some(record),
-                Some(StateRecord::Service(record)) => {
-                    state.services.insert(record.service.clone(), record);
-                }
-                None => {}
+    /// Cores at their cuts, then the plain `step` to the committed offsets, its effects muted.
+    fn resume(&self, resumed: Vec<Resume>, mut rollups: BTreeMap<i32, Vec<Rollup>>) -> Result<Vec<(i32, Restored)>> {
+        let mut cores = BTreeMap::new();
+        let (mut starts, mut ends) = (Vec::new(), Vec::new());
+        for Resume { partition, offset, metadata, state, .. } in resumed {
+            let record = state.partition.clone().unwrap_or_default();
+            let rollups = rollups.remove(&partition).unwrap_or_default();
+            let core = Core::restore(self.partitions, &record, state.records(), rollups)
+                .map_err(|source| Error::Restore { partition, source })?;
+            starts.push((partition, metadata.cut));
+            ends.push((partition, offset));
+            let marks = Some((metadata.cut, metadata.state));
+            cores.insert(partition, Restored { core, position: offset, marks });
+        }
+        let mut reader = Reader::open(self.settings, &self.topics.metrics, Isolation::Committed, starts)?;
+        reader.until(ends);
+        let mut muted = Effects::default();
+        read_out(&mut reader, &self.topics.metrics, |message| {
+            if let Some(restored) = cores.get_mut(&message.partition()) {
+                restored.core.step(Decoded::of(message).record(), &mut muted);
+                muted.clear();
             }
             Ok(())
         })?;
-        Ok(state)
+        Ok(cores.into_iter().collect())
     }
 
-    /// The rollups of the cuts at or after the clock `needed`, in order. Cuts only grow in their clock, so it is
-    /// enough to begin at one that is older; if append times mislead, all are read.
-    fn read_rollups(&self, offsets: &Offsets, partition: i32, needed: i64) -> Result<Vec<crate::model::state::Rollup>> {
-        let topic = &self.topics.rollups;
-        let low = offsets.watermarks(topic, partition)?.low;
-        let guess = match offsets.at_time(topic, &[partition], needed.saturating_sub(SLACK_MS).max(0))?.pop() {
-            Some((_, Some(offset))) => offset.max(low),
-            _ => low,
-        };
-        for from in [guess, low] {
-            let (mut rollups, mut first) = (Vec::new(), None);
-            self.read(offsets, topic, partition, from, |message| {
-                let Some(value) = message.value() else { return Ok(()) };
-                let rollup = codec::state::decode_rollup(value).map_err(|error| error.to_string())?;
-                first.get_or_insert(rollup.cut_clock);
-                if rollup.cut_clock >= needed {
-                    rollups.push(rollup);
-                }
-                Ok(())
-            })?;
-            if from == low || first.is_some_and(|first| first < needed) {
-                return Ok(rollups);
-            }
-        }
-        Ok(Vec::new())
-    }
-
-    fn replay(&self, core: &mut Core, partition: i32, from: i64, to: i64) -> Result<()> {
-        let topic = &self.topics.metrics;
-        let mut reader = Reader::open(self.settings, topic, Isolation::Committed, [(partition, from)])?;
-        reader.until([(partition, to)]);
-        let mut muted = Effects::default();
-        loop {
-            match reader.next(READ_TIMEOUT)? {
-                Next::Record(message) => {
-                    core.step(Decoded::of(&message).record(), &mut muted);
-                    muted.clear();
-                }
-                Next::End => return Ok(()),
-                Next::Idle => tracing::warn!(partition, from, to, "waiting for the log while restoring"),
-            }
-        }
-    }
-
-    /// Reads a partition of one of our own topics to its end.
-    fn read(
+    /// The newest record of every service since the last full cut (or of all times, if that is not known).
+    fn read_states(
         &self,
         offsets: &Offsets,
-        topic: &str,
-        partition: i32,
-        from: i64,
-        mut take: impl FnMut(&Message<'_>) -> std::result::Result<(), String>,
-    ) -> Result<()> {
-        let mut reader =
-            Reader::open(self.settings, topic, Isolation::Committed, [(partition, from)])?.until_now(offsets)?;
-        loop {
-            match reader.next(READ_TIMEOUT)? {
-                Next::Record(message) => take(&message).map_err(|reason| Error::State {
-                    topic: topic.to_owned(),
-                    partition,
-                    offset: message.offset(),
-                    reason,
-                })?,
-                Next::End => return Ok(()),
-                Next::Idle => tracing::warn!(topic, partition, "waiting for the state while restoring"),
+        partitions: &[i32],
+        committed: &BTreeMap<i32, (Option<i64>, Option<Metadata>)>,
+    ) -> Result<BTreeMap<i32, State>> {
+        let topic = &self.topics.state;
+        let mut starts = Vec::new();
+        for &partition in partitions {
+            let low = offsets.watermarks(topic, partition)?.low;
+            let metadata = committed.get(&partition).and_then(|(_, metadata)| metadata.as_ref());
+            starts.push((partition, metadata.map_or(low, |metadata| metadata.state).max(low)));
+        }
+        let mut states: BTreeMap<i32, State> = BTreeMap::new();
+        let mut reader = Reader::open(self.settings, topic, Isolation::Committed, starts)?.until_now(offsets)?;
+        read_out(&mut reader, topic, |message| {
+            let Some(value) = message.value() else { return Ok(()) };
+            let state = states.entry(message.partition()).or_default();
+            match codec::state::decode_state(value).map_err(|error| error.to_string())? {
+                StateRecord::Partition(record) => state.partition = Some(record),
+                StateRecord::Service(record) => {
+                    state.services.insert(record.service.clone(), record);
+                }
             }
+            Ok(())
+        })?;
+        Ok(states)
+    }
+
+    /// The rollups of the cuts at or after the clocks that are needed, in order. Cuts only grow in their clock, so it
+    /// is enough to begin at one that is older; where append times mislead, all are read.
+    fn read_rollups(&self, offsets: &Offsets, resumed: &[Resume]) -> Result<BTreeMap<i32, Vec<Rollup>>> {
+        let topic = &self.topics.rollups;
+        let (mut starts, mut lows) = (BTreeMap::new(), BTreeMap::new());
+        for resume in resumed {
+            let low = offsets.watermarks(topic, resume.partition)?.low;
+            let early = resume.needed.saturating_sub(SLACK_MS).max(0);
+            let guess = match offsets.at_time(topic, &[resume.partition], early)?.pop() {
+                Some((_, Some(offset))) => offset.max(low),
+                _ => low,
+            };
+            starts.insert(resume.partition, guess);
+            lows.insert(resume.partition, low);
+        }
+        let needed: BTreeMap<i32, i64> = resumed.iter().map(|resume| (resume.partition, resume.needed)).collect();
+        let (mut found, oldest) = self.read_rollups_from(offsets, &starts, &needed)?;
+        let misled = |partition: &i32| {
+            starts[partition] > lows[partition]
+                && oldest.get(partition).is_none_or(|oldest| oldest >= &needed[partition])
+        };
+        let again: BTreeMap<i32, i64> =
+            lows.iter().filter(|(partition, _)| misled(partition)).map(|(p, low)| (*p, *low)).collect();
+        if !again.is_empty() {
+            found.extend(self.read_rollups_from(offsets, &again, &needed)?.0);
+        }
+        Ok(found)
+    }
+
+    /// The rollups that are needed, and the clock of the first that was met.
+    fn read_rollups_from(
+        &self,
+        offsets: &Offsets,
+        starts: &BTreeMap<i32, i64>,
+        needed: &BTreeMap<i32, i64>,
+    ) -> Result<(BTreeMap<i32, Vec<Rollup>>, BTreeMap<i32, i64>)> {
+        let topic = &self.topics.rollups;
+        let (mut rollups, mut oldest): (BTreeMap<i32, Vec<Rollup>>, _) = (BTreeMap::new(), BTreeMap::new());
+        let starts = starts.iter().map(|(partition, offset)| (*partition, *offset));
+        let mut reader = Reader::open(self.settings, topic, Isolation::Committed, starts)?.until_now(offsets)?;
+        read_out(&mut reader, topic, |message| {
+            let Some(value) = message.value() else { return Ok(()) };
+            let rollup = codec::state::decode_rollup(value).map_err(|error| error.to_string())?;
+            oldest.entry(message.partition()).or_insert(rollup.cut_clock);
+            if rollup.cut_clock >= needed[&message.partition()] {
+                rollups.entry(message.partition()).or_default().push(rollup);
+            }
+            Ok(())
+        })?;
+        Ok((rollups, oldest))
+    }
+}
+
+/// Reads partitions of one of our own topics to their ends.
+fn read_out(
+    reader: &mut Reader,
+    topic: &str,
+    mut take: impl FnMut(&Message<'_>) -> std::result::Result<(), String>,
+) -> Result<()> {
+    loop {
+        match reader.next(READ_TIMEOUT)? {
+            Next::Record(message) => take(&message).map_err(|reason| Error::State {
+                topic: topic.to_owned(),
+                partition: message.partition(),
+                offset: message.offset(),
+                reason,
+            })?,
+            Next::End => return Ok(()),
+            Next::Idle => tracing::warn!(topic, "waiting for the log while restoring"),
         }
     }
+}
+
+/// What offset, state and log of a partition say together.
+enum Judged {
+    /// Nothing to go on from.
+    Fresh(Restored),
+    /// They fit.
+    Resumed(Resume),
+}
+
+/// A partition that goes on where its last owner stopped.
+struct Resume {
+    partition: i32,
+    /// C: the next record.
+    offset: i64,
+    metadata: Metadata,
+    state: State,
+    /// The clock of the oldest cut whose rollups are needed.
+    needed: i64,
 }
 
 #[derive(Default)]
 struct State {
     partition: Option<PartitionRecord>,
     services: BTreeMap<ServiceId, ServiceRecord>,
+}
+
+impl State {
+    fn records(&self) -> Vec<ServiceRecord> {
+        self.services.values().cloned().collect()
+    }
 }
 
 /// Does the broker set the append times, as it must?

@@ -138,20 +138,8 @@ impl Session {
     fn turn(&mut self, consumer: &GroupConsumer) -> Result<()> {
         // 1 and 3: poll and process, until there is nothing or something else is due.
         for _ in 0..BATCH {
-            let event = consumer.poll(if self.dirty { Duration::ZERO } else { POLL }, self)?;
-            if let Some(error) = self.failure.take() {
-                return Err(error);
-            }
-            match event {
-                Some(Event::Record(message)) => self.process(&message)?,
-                Some(Event::EndOfPartition(partition)) => {
-                    if let Some(task) = self.tasks.get_mut(&partition) {
-                        task.at_end = true;
-                    }
-                }
-                None => break,
-            }
-            if self.is_commit_due() {
+            let timeout = if self.dirty { Duration::ZERO } else { POLL };
+            if !self.poll(consumer, timeout)? || self.is_commit_due() {
                 break;
             }
         }
@@ -176,11 +164,25 @@ impl Session {
     fn wait_for_more(&mut self, consumer: &GroupConsumer) -> Result<()> {
         let wanted = if self.hurry { HURRY } else { self.shared.commit_interval };
         let left = wanted.saturating_sub(self.committed_at.elapsed()).min(POLL);
-        let event = consumer.poll(left, self)?;
-        match event {
-            Some(Event::Record(message)) => self.process(&message),
-            _ => Ok(()),
+        self.poll(consumer, left).map(drop)
+    }
+
+    /// Takes the next event, if one comes in time. Says whether one did.
+    fn poll(&mut self, consumer: &GroupConsumer, timeout: Duration) -> Result<bool> {
+        let event = consumer.poll(timeout, self)?;
+        if let Some(error) = self.failure.take() {
+            return Err(error);
         }
+        match event {
+            Some(Event::Record(message)) => self.process(&message)?,
+            Some(Event::EndOfPartition(partition)) => {
+                if let Some(task) = self.tasks.get_mut(&partition) {
+                    task.at_end = true;
+                }
+            }
+            None => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn owned(&self) -> BTreeSet<i32> {
@@ -235,11 +237,9 @@ impl Session {
             partitions: self.shared.partitions,
             accept_gap: self.shared.accept_gap,
         };
-        let mut restored = Vec::new();
-        for &partition in &self.waiting {
-            restored.push((partition, takeover.run(consumer, partition)?));
-        }
-        for (partition, restored) in restored {
+        let waiting: Vec<i32> = self.waiting.iter().copied().collect();
+        takeover.fence(&waiting)?;
+        for (partition, restored) in takeover.run(consumer, &waiting)? {
             let mut task = Task::new(restored);
             if task.is_new() {
                 task.core.cut(task.position, &mut self.effects);

@@ -3,12 +3,11 @@
 //! The loop around it does this:
 //!
 //! ```text
-//! assigned   position = vault.end(log)? or 0; batcher.begin(log, position); the consumer starts there (at the
-//!            first record that the topic has, if the vault has nothing of it)
+//! assigned   position = vault.end(log)? or 0; batcher.begin(log, position); the consumer starts there
 //! each poll  batcher.push(log, entry, now), and with the consumer's position batcher.moved(log, position)
 //!            batcher.due(now) from time to time: at batcher.next_due() at the latest
 //! a draft    vault.append(&draft), until it is no error (pause the partition meanwhile)
-//!            Written      commit the offset draft.to
+//!            Written      batcher.settled(log) may be committed
 //!            LostRace     batcher.begin(log, existing_to), the consumer seeks there
 //! revoked    batcher.take(log) -> append, commit, give up;  lost: batcher.forget(log), nothing else
 //! ```
@@ -125,6 +124,12 @@ impl Batcher {
         self.open.values().filter_map(|open| open.due_ms(&self.limits)).min()
     }
 
+    /// The position before which nothing of a log is open: all of it was handed out in drafts. What may be committed
+    /// once they are durable; behind markers too, which need no segment.
+    pub fn settled(&self, log: &LogId) -> Option<i64> {
+        self.open.get(log).map(|open| if open.entries.is_empty() { open.position } else { open.from })
+    }
+
     /// Ends a log in order (revoked, or the archiver stops) and closes what is open of it.
     pub fn take(&mut self, log: &LogId) -> Option<SegmentDraft> {
         self.open.remove(log)?.close(log)
@@ -196,8 +201,10 @@ mod tests {
         assert_eq!(batcher.push(&log(), entry(1, 1), 0), None);
         assert_eq!(batcher.push(&log(), entry(2, 1), 0), None);
         batcher.moved(&log(), 4);
+        assert_eq!(batcher.settled(&log()), Some(0));
         assert_eq!(shape(batcher.due(50).pop()), Some((0, 4, vec![1, 2])));
         batcher.moved(&log(), 5);
+        assert_eq!(batcher.settled(&log()), Some(5));
         assert_eq!(batcher.due(1_000), [], "markers alone make no segment");
         assert_eq!(batcher.push(&log(), entry(5, 1), 1_000), None);
         assert_eq!(shape(batcher.take(&log())), Some((4, 6, vec![5])));

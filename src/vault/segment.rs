@@ -100,8 +100,7 @@ impl Entry {
 pub struct SegmentDraft {
     /// Of which log.
     pub log: LogId,
-    /// The first position it covers: where the vault ends (0 for the first segment of a log, whatever
-    /// the first offset is that the topic still has).
+    /// The first position it covers: where the vault ends (0 for the first segment of a log).
     pub from: i64,
     /// The first position behind it: the consumer's position, not the last offset + 1.
     pub to: i64,

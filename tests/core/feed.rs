@@ -9,7 +9,7 @@ use hms_ops::model::state::{PartitionRecord, Rollup, ServiceRecord};
 use hms_ops::model::{ServiceId, spec::Spec};
 use hms_ops::processor::core::{Body, Core, Effects, Outcome, Record, SpecChange};
 
-use super::oracle::Entry;
+use super::oracle::{self, Entry};
 
 pub fn parse(text: &str) -> Arc<Spec> {
     Arc::new(hms_ops::spec::parse(text).expect("the log's spec parses").spec)
@@ -27,27 +27,27 @@ pub fn step(core: &mut Core, entry: &Entry, offset: &mut i64, effects: &mut Effe
             None
         }
         Entry::Record { append, reading } => {
-            let reading = match reading {
-                Some(reading) => Reading {
-                    service: reading.service.clone(),
-                    sensor: reading.sensor.clone(),
-                    ts: reading.ts.unwrap_or(*append),
-                    value: reading.value + 0.0,
-                    attributes: BTreeMap::new(),
-                },
-                None => Reading {
-                    service: TICK_SERVICE.into(),
-                    sensor: TICK_SENSOR.into(),
-                    ts: *append,
-                    value: 0.0,
-                    attributes: BTreeMap::new(),
-                },
-            };
+            let reading = reading_of(*append, reading.as_ref());
             let body = Body::Reading(&reading);
             let outcome = core.step(Record { offset: *offset, append_ms: *append, body, forwarded: false }, effects);
             *offset += 1;
             Some(outcome)
         }
+    }
+}
+
+/// What the codec makes of a record of the log.
+pub fn reading_of(append: i64, reading: Option<&oracle::Reading>) -> Reading {
+    let (service, sensor, ts, value) = match reading {
+        Some(reading) => (&*reading.service, &*reading.sensor, reading.ts.unwrap_or(append), reading.value),
+        None => (TICK_SERVICE, TICK_SENSOR, append, 0.0),
+    };
+    Reading {
+        service: service.to_owned(),
+        sensor: sensor.to_owned(),
+        ts,
+        value: value + 0.0,
+        attributes: BTreeMap::new(),
     }
 }
 

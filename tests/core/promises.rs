@@ -1,14 +1,17 @@
-//! The worked examples and random logs: the production core says what the definitions say.
+//! The worked examples, random logs and recorded series: the production core says what the definitions say.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hms_ops::processor::core::{Core, Effects};
+use hms_ops::processor::backtest::Backtest;
+use hms_ops::processor::core::{Core, Effects, SpecChange};
+use hms_ops::processor::counts::Counts;
 use serde_json::{Map, Value};
 
-use super::feed::step;
-use super::oracle::{self, generate};
+use super::feed::{parse, reading_of, step};
+use super::oracle::json::{counts_to_json, first_difference};
+use super::oracle::{self, Entry, generate, history};
 
 fn vectors() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
@@ -76,12 +79,52 @@ fn the_core_agrees_with_the_oracle_on_random_logs() {
     for seed in from..seeds {
         let log = generate::log_of_size(seed, 1_000);
         let (mut core, mut offset, mut effects) = (Core::new(0, 1), 0, Effects::default());
+        let mut counts = Counts::default();
         for entry in &log {
-            step(&mut core, entry, &mut offset, &mut effects);
+            if let Some(outcome) = step(&mut core, entry, &mut offset, &mut effects) {
+                counts.consumed += 1;
+                counts.note(outcome);
+            }
         }
         let ours: Vec<_> =
             effects.incidents.iter().map(|event| stripped(&serde_json::to_value(event).unwrap())).collect();
-        let theirs: Vec<_> = oracle::run(&log).events().iter().map(stripped).collect();
+        let oracle = oracle::run(&log);
+        let theirs: Vec<_> = oracle.events().iter().map(stripped).collect();
         assert_same(&format!("seed {seed}"), &ours, &theirs);
+        assert_eq!(serde_json::to_value(&counts).unwrap(), counts_to_json(&oracle.counts), "seed {seed}");
+        assert!(counts.is_conserved(), "seed {seed}: {counts:?}");
     }
+}
+
+/// Weeks of recorded readings through `ops backtest`'s engine: every incident is confirmed by brute force.
+fn backtest_agrees_on(name: &str, spec: &str, data: &str) {
+    let data_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let spec = fs::read_to_string(data_dir.join(spec)).unwrap();
+    let rows = history::rows(&fs::read_to_string(data_dir.join(data)).unwrap());
+    let mut backtest = Backtest::default();
+    for entry in history::log(&spec, &rows) {
+        match &entry {
+            Entry::Spec(text) => backtest.apply(SpecChange::Register(parse(text))),
+            Entry::Record { append, reading } => backtest.reading(*append, &reading_of(*append, reading.as_ref())),
+            Entry::Retire(id) => panic!("a history retires nothing, and not {id}"),
+        }
+    }
+    let (events, counts) = backtest.finish();
+    let ours: Vec<_> = events.iter().map(|event| stripped(&serde_json::to_value(event).unwrap())).collect();
+    let oracle = history::run(&spec, &rows);
+    if let Some(difference) = first_difference(&oracle.events(), &ours) {
+        panic!("{name}: {difference}");
+    }
+    assert_eq!(serde_json::to_value(&counts).unwrap(), counts_to_json(&oracle.counts), "{name}");
+    assert_eq!(counts.counted, rows.len() as u64, "{name}");
+}
+
+#[test]
+fn backtest_agrees_with_the_oracle_on_recorded_latency() {
+    backtest_agrees_on("ec2", "ec2.ops.yaml", "ec2_request_latency_system_failure.csv");
+}
+
+#[test]
+fn backtest_agrees_with_the_oracle_on_recorded_travel_times() {
+    backtest_agrees_on("travel_time", "travel_time.ops.yaml", "TravelTime_387.csv");
 }

@@ -5,8 +5,8 @@
 use std::time::{Duration, Instant};
 
 use hms_ops::bus::{
-    Admin, Error, Isolation, Next, Offsets, Outcome, Producer, Reader, Record, Timestamp, TopicSpec,
-    TransactionalProducer, Verdict, fence,
+    Admin, Error, Isolation, Next, Offsets, Outcome, Producer, Reader, Record, Settings, Timestamp, TopicSpec,
+    TransactionalProducer, Verdict, fence, ping,
 };
 
 use crate::harness::*;
@@ -75,15 +75,16 @@ fn offsets_and_metadata_are_part_of_the_transaction() {
     assert_eq!((found[1].offset, found[1].metadata.as_str()), (Some(0), ""));
     assert_eq!(admin.group_offsets(&group, &input, &[0, 1]).unwrap(), found, "seen from outside");
 
-    // A commit that is refused leaves the offsets where they were: this partition is not in the topic.
+    // A commit that is refused leaves the offsets where they were.
     producer.send(&record(&out, 0, "third")).unwrap();
-    let nowhere = [offset(&input, 99, 1, ""), offset(&input, 0, 3, "moved")];
-    let outcome = producer.commit(&nowhere, &consumer.group_metadata().unwrap());
-    assert!(!matches!(outcome, Ok(Outcome::Committed)), "{outcome:?}");
+    let refused = [offset(&input, 1, 1, "fits"), offset(&input, 0, 3, &"x".repeat(5_000))];
+    let error = producer.commit(&refused, &consumer.group_metadata().unwrap()).unwrap_err();
+    assert_eq!(error.verdict(), Verdict::Fatal, "{error}");
     drop(producer);
     drop(consumer);
     let found = admin.group_offsets(&group, &input, &[0]).unwrap();
     assert_eq!((found[0].offset, found[0].metadata.as_str()), (Some(2), "cut=0 full=1"));
+    assert_eq!(admin.group_offsets(&group, &input, &[1]).unwrap()[0].offset, Some(0));
 }
 
 /// `out: old A new C`: whoever takes the id over ends what was open, and the old one can do nothing any more.
@@ -167,7 +168,6 @@ fn a_reader_knows_the_bounds_of_the_log() {
     produce(&topic, 0, &["live"]);
     let Next::Record(message) = reader.next(PATIENCE).unwrap() else { panic!("nothing followed") };
     assert_eq!(message.value(), Some(&b"live"[..]));
-    drop(reader);
 
     let beyond = Reader::open(&settings(), &topic, Isolation::Committed, [(0, 77)]).unwrap();
     let error = beyond.until_now(&offsets).err().expect("offset 77 is not there");
@@ -217,17 +217,30 @@ fn a_refused_record_is_counted_with_its_reason() {
     let topic = create_topic_with("small", 1, &[("max.message.bytes", "1000")]);
     let producer = Producer::new(&settings(), 10).unwrap();
     producer.send(&record(&topic, 0, "small"), PATIENCE).unwrap();
-    producer.flush(PATIENCE);
+    assert!(producer.flush(PATIENCE).is_complete());
     producer.send(&record(&topic, 0, &"x".repeat(5_000)), PATIENCE).unwrap();
     let flushed = producer.flush(PATIENCE);
     assert_eq!((flushed.delivered, flushed.pending), (0, 0));
     assert!(flushed.failed.keys().any(|reason| reason.contains("MessageSizeTooLarge")), "{flushed:?}");
     assert_eq!(values(&topic, 0, Isolation::Committed), ["small"]);
 
+    let nowhere = unique("none");
+    let error = producer.send(&record(&nowhere, 0, "x"), PATIENCE).unwrap_err();
+    assert!(matches!(error, Error::NoSuchTopic { .. }), "{error}");
+
     let mut transaction = TransactionalProducer::new(&settings(), &unique("tx")).unwrap();
     transaction.send(&record(&topic, 0, &"x".repeat(5_000))).unwrap();
     let error = transaction.flush().unwrap_err();
     assert_eq!(error.verdict(), Verdict::Fatal, "{error}");
+}
+
+/// A cluster that is not there is noticed in the time that was given.
+#[test]
+fn a_missing_cluster_is_noticed_in_time() {
+    // Nothing listens on port 1 of this machine.
+    let error = ping(&Settings::new("127.0.0.1:1", "hms-ops-test"), Duration::from_millis(300)).unwrap_err();
+    assert_eq!(error.verdict(), Verdict::Retry, "{error}");
+    assert_eq!(ping(&settings(), PATIENCE).unwrap(), 1);
 }
 
 /// Topics as code: created once, described as they are, their configuration replaced as a whole.
@@ -257,5 +270,6 @@ fn a_topic_is_what_was_declared() {
     }
     let error = admin.set_topic_configs(&name, &configs(&[("no.such.setting", "1")])).unwrap_err();
     assert_eq!(error.verdict(), Verdict::Fatal, "{error}");
+    assert!(error.to_string().contains("no.such.setting"), "{error}");
     admin.delete_topic(&name).unwrap();
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use hms_ops::bus::{Error, Event, GroupConsumer, Isolation, Outcome, Rebalance, TransactionalProducer, Verdict};
+use hms_ops::bus::{Admin, Error, Event, GroupConsumer, Isolation, Outcome, Rebalance, TransactionalProducer, Verdict};
 
 use crate::harness::*;
 
@@ -101,6 +101,36 @@ fn an_assigned_partition_is_silent_until_it_is_started() {
     let error = consumer.start(1, 9).unwrap_err();
     assert!(matches!(error, Error::OffsetOutOfRange { partition: 1, offset: 9, low: 0, high: 1, .. }), "{error}");
     assert!(consumer.start(7, 0).is_err(), "there is no partition 7");
+}
+
+/// `in/0: (a b c gone) d`: a log that begins later is no error for a partition that is not started, or started
+/// where the log begins; what it no longer holds is refused by name, also when it goes while we are at it.
+#[test]
+fn what_the_log_no_longer_holds_is_refused_by_name() {
+    let input = create_topic("in", 1);
+    produce(&input, 0, &["a", "b", "c", "d"]);
+    let admin = Admin::new(&settings()).unwrap();
+    admin.delete_records(&input, 0, 3).unwrap();
+    let (consumer, mut member) = (join(&input, &unique("group"), "w1"), Restoring::default());
+    poll_until(&consumer, &mut member, |_| consumer.owned() == [0]);
+    let error = consumer.start(0, 2).unwrap_err();
+    assert!(matches!(error, Error::OffsetOutOfRange { partition: 0, offset: 2, low: 3, high: 4, .. }), "{error}");
+    consumer.start(0, 3).unwrap();
+    assert_eq!(poll_until(&consumer, &mut member, |seen| !seen.is_empty()), ["d"]);
+
+    consumer.pause(0).unwrap();
+    produce(&input, 0, &["e", "f"]);
+    admin.delete_records(&input, 0, 6).unwrap();
+    consumer.resume(0).unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let error = loop {
+        assert!(std::time::Instant::now() < deadline, "the gap was not noticed");
+        match consumer.poll(Duration::from_millis(20), &mut member) {
+            Ok(found) => assert!(!matches!(found, Some(Event::Record(_))), "{found:?} was deleted"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::OffsetOutOfRange { partition: 0, offset: 4, low: 6, .. }), "{error}");
 }
 
 /// `in/0: x C`: the position passes the marker, so that a commit of it leaves no lag, and the end is told.

@@ -81,7 +81,10 @@ impl Maker {
     /// A stretch of the log in one style.
     fn scene(&mut self) {
         for actor in &mut self.actors {
-            if self.dice.chance(40) {
+            if actor.mood == Mood::Bad && self.dice.chance(25) {
+                // The service was taken out of use: an open incident has little to recover by.
+                actor.mood = Mood::Sparse;
+            } else if self.dice.chance(40) {
                 actor.mood = self.dice.pick(&[
                     Mood::Good,
                     Mood::Good,

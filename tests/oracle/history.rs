@@ -24,13 +24,13 @@ pub fn rows(csv: &str) -> Vec<(i64, f64)> {
 }
 
 /// The log that a history stands for: the spec, the readings of its SLO's target, the ticks.
-pub fn log(text: &str, rows: &[(i64, f64)]) -> impl Iterator<Item = Entry> {
+pub fn log<'a>(text: &str, rows: &'a [(i64, f64)]) -> impl Iterator<Item = Entry> + use<'a> {
     let spec = parse(text);
     let target = spec.slo.as_ref().map(|slo| spec.sensors[slo.target].name.to_string()).expect("an SLO");
     let end = rows.last().map_or(0, |(ts, _)| *ts + quiet_after_ms(&spec));
     let next = rows.iter().skip(1).map(|(ts, _)| *ts).chain([end]).collect::<Vec<i64>>();
     let id = spec.id.to_string();
-    let readings = rows.to_vec().into_iter().zip(next).flat_map(move |((ts, value), next)| {
+    let readings = rows.iter().copied().zip(next).flat_map(move |((ts, value), next)| {
         let reading = Reading { service: id.clone(), sensor: target.clone(), ts: Some(ts), value };
         let ticks = (1..).map(move |n| ts + n * TICK_MS).take_while(move |at| *at < next);
         let first = Entry::Record { append: ts, reading: Some(reading) };

@@ -1,6 +1,7 @@
 //! Logs as JSON, as they stand in `tests/vectors/`, and the comparison of two lists of events.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -68,6 +69,13 @@ pub fn to_json(name: &str, log: &[Entry]) -> String {
     text
 }
 
+/// Keeps a log that failed where it can be run again: `ops backtest FILE --json`.
+pub fn keep(name: &str, log: &[Entry]) -> PathBuf {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.json"));
+    std::fs::write(&file, to_json(name, log)).expect("the scratch directory of the tests can be written");
+    file
+}
+
 fn entry_to_json(entry: &Entry) -> Value {
     match entry {
         Entry::Spec(text) => json!({"spec": text}),
@@ -107,8 +115,8 @@ pub fn first_difference(expected: &[Value], found: &[Value]) -> Option<String> {
     let at = |list: &[Value], number: usize| list.get(number).unwrap_or(&nothing).clone();
     let number = (0..length).find(|number| !same(&at(expected, *number), &at(found, *number)))?;
     let mut text = format!("event {} of {} expected, {} found\n", number + 1, expected.len(), found.len());
-    for before in number.saturating_sub(3)..number {
-        writeln!(text, "  both     {}", expected[before]).expect("a string takes everything");
+    for before in &expected[number.saturating_sub(3)..number] {
+        writeln!(text, "  both     {before}").expect("a string takes everything");
     }
     for next in number..(number + 2).min(length) {
         writeln!(text, "  expected {}", at(expected, next)).expect("a string takes everything");

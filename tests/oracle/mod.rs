@@ -23,7 +23,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-pub use json::{Vector, load};
 pub use partition::Oracle;
 
 /// What happens to a partition, in order.

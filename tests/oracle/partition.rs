@@ -62,6 +62,21 @@ impl Oracle {
         told
     }
 
+    /// What the next record brings about if it is not judged here (it cannot be read, or belongs to another
+    /// partition): it moves the clock like any other.
+    pub fn pass(&mut self, append: i64) -> Vec<Told> {
+        let mut told = Vec::new();
+        self.counts.consumed += 1;
+        self.move_clock(append, &mut told);
+        self.next_offset += 1;
+        told
+    }
+
+    /// The clock, ms; none before the first record.
+    pub fn clock(&self) -> Option<i64> {
+        self.clock
+    }
+
     /// Drops readings that no definition can reach any more: only for logs of weeks, and never needed.
     pub fn forget(&mut self) {
         let Some(clock) = self.clock else { return };

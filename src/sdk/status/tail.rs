@@ -57,21 +57,20 @@ impl Tail {
             .collect::<Result<_, Error>>()?;
         let (mut moved, mut before) = (Instant::now(), BTreeMap::new());
         loop {
-            match self.reader.next(PAUSE)? {
-                Next::Record(message) => take(&message),
-                Next::Idle | Next::End => {
-                    let positions = self.reader.positions()?;
-                    let is_there = |(partition, end): (&i32, &i64)| positions.get(partition) >= Some(end);
-                    if ends.iter().all(is_there) {
-                        return Ok(());
-                    }
-                    if positions != before {
-                        (moved, before) = (Instant::now(), positions);
-                    } else if moved.elapsed() >= STALL {
-                        tracing::debug!(topic = self.topic, ?ends, "not read to the end: a transaction is open");
-                        return Ok(());
-                    }
-                }
+            if let Next::Record(message) = self.reader.next(PAUSE)? {
+                take(&message);
+                continue;
+            }
+            let positions = self.reader.positions()?;
+            let is_there = |(partition, end): (&i32, &i64)| positions.get(partition) >= Some(end);
+            if ends.iter().all(is_there) {
+                return Ok(());
+            }
+            if positions != before {
+                (moved, before) = (Instant::now(), positions);
+            } else if moved.elapsed() >= STALL {
+                tracing::debug!(topic = self.topic, ?ends, "not read to the end: a transaction is open");
+                return Ok(());
             }
         }
     }

@@ -1,0 +1,63 @@
+//! `ops process`: the processor as a service.
+
+use std::time::Duration;
+
+use crate::cli::connect::Connect;
+use crate::cli::stop::StopSignal;
+use crate::processor::{Processor, ProcessorOptions};
+
+/// Turn readings on ops.metrics into incidents on ops.incidents, exactly once.
+///
+/// Start as many as you like, each with its own --instance: they share the partitions. One that restarts under its
+/// name takes its own place; one that is killed is replaced after its session (6 s).
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  ops topics apply && ops process --workers 2")]
+pub struct Args {
+    #[command(flatten)]
+    connect: Connect,
+    /// Consumer group; also begins the transactional ids.
+    #[arg(long, env = "OPS_PROCESSOR_GROUP", default_value = "ops-processor")]
+    group: String,
+    /// Name of this process in the group: unique, and the same after a restart.
+    #[arg(long, env = "OPS_INSTANCE", default_value = "0")]
+    instance: String,
+    /// Threads; each has its own share of the partitions.
+    #[arg(long, env = "OPS_WORKERS", default_value_t = 1)]
+    workers: usize,
+    /// The longest time between two commits while there is something to commit, ms.
+    #[arg(long, env = "OPS_COMMIT_INTERVAL_MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=5_000))]
+    commit_interval_ms: u64,
+    /// Start a partition anew whose offset, state and log do not fit together (some readings count twice or never).
+    #[arg(long)]
+    accept_gap: bool,
+    /// Take append times that producers made up (message.timestamp.type=CreateTime); no ticks then. For tests.
+    #[arg(long, hide = true)]
+    simulated_time: bool,
+    /// Take a guard away, to show that the tests notice.
+    #[cfg(feature = "sabotage")]
+    #[arg(long, hide = true)]
+    offsets_outside_transaction: bool,
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// What the processor cannot mend by itself.
+pub fn run(args: &Args) -> anyhow::Result<bool> {
+    let stop = StopSignal::install()?;
+    let (settings, topics) = args.connect.reach("ops-processor")?;
+    let processor = Processor::start(ProcessorOptions {
+        group: args.group.clone(),
+        instance: args.instance.clone(),
+        workers: args.workers,
+        commit_interval: Duration::from_millis(args.commit_interval_ms),
+        accept_gap: args.accept_gap,
+        simulated_time: args.simulated_time,
+        #[cfg(feature = "sabotage")]
+        sabotage: args.offsets_outside_transaction.then_some(crate::processor::Sabotage::OffsetsOutsideTransaction),
+        ..ProcessorOptions::new(settings, topics)
+    })?;
+    stop.wait_until(|| processor.is_finished());
+    processor.stop()?;
+    Ok(true)
+}

@@ -1,0 +1,23 @@
+//! `ops process` on a real Kafka, end to end: what it publishes is what the oracle makes of the same log, whatever
+//! happens to the processes on the way.
+//!
+//! - `fleet`: topics, specs, readings and child processes of one test. `load`: readings by the clock.
+//! - `judge`: the oracle's second opinion, from the topics alone.
+//! - one file a promise: `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs).
+
+#[path = "processor/fleet.rs"]
+mod fleet;
+#[path = "processor/foreign.rs"]
+mod foreign;
+#[path = "processor/judge.rs"]
+mod judge;
+#[path = "processor/kills.rs"]
+mod kills;
+#[path = "processor/load.rs"]
+mod load;
+#[path = "processor/moves.rs"]
+mod moves;
+#[path = "processor/quiet.rs"]
+mod quiet;
+#[path = "processor/series.rs"]
+mod series;

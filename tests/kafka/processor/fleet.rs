@@ -1,0 +1,338 @@
+//! A fleet of its own for each test: topics behind a random prefix, specs, readings, and `ops process` as child
+//! processes that can be stopped in order or killed.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hms_ops::bus::{Admin, Isolation, Next, Offsets, Producer, Reader, Record, TopicSpec};
+use hms_ops::codec;
+use hms_ops::model::ServiceId;
+use hms_ops::model::ids::home_partition;
+use hms_ops::model::incident::{EventKind, IncidentEvent};
+use hms_ops::model::reading::Reading;
+use hms_ops::model::registration::Registration;
+use hms_ops::model::topic_files::{Overrides, declared};
+use hms_ops::model::topics::Topics;
+
+use crate::harness::{PATIENCE, brokers, settings, unique};
+
+/// Partitions of every topic.
+pub const PARTITIONS: i32 = 4;
+
+/// Topics, a consumer group, and a producer of readings and specs.
+pub struct Fleet {
+    /// Goes before the name of every topic.
+    pub prefix: String,
+    /// The topics.
+    pub topics: Topics,
+    /// The group of all its processors.
+    pub group: String,
+    /// Append times of `ops.metrics` are those of the producer.
+    simulated: bool,
+    producer: Producer,
+}
+
+impl Fleet {
+    /// The declared topics, with four partitions each.
+    pub fn new(name: &str) -> Self {
+        Self::with_metrics(name, false, &[])
+    }
+
+    /// The same, but the append times of `ops.metrics` are the producer's: years pass in seconds.
+    pub fn simulated(name: &str) -> Self {
+        // What is stamped long ago would be deleted at once by its age.
+        Self::with_metrics(name, true, &[("message.timestamp.type", "CreateTime"), ("retention.ms", "-1")])
+    }
+
+    fn with_metrics(name: &str, simulated: bool, configs: &[(&str, &str)]) -> Self {
+        let prefix = format!("{}.", unique(name));
+        let topics = Topics::new(&prefix);
+        let admin = Admin::new(&settings()).unwrap();
+        let overrides = Overrides { prefix: prefix.clone(), partitions: Some(PARTITIONS), replication: Some(1) };
+        for mut topic in declared(&overrides) {
+            if topic.name == topics.metrics {
+                topic.config.extend(configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+            }
+            let spec = TopicSpec {
+                name: topic.name,
+                partitions: topic.partitions,
+                replication: topic.replication,
+                configs: topic.config,
+            };
+            assert!(admin.create_topic(&spec).unwrap(), "{} was there", spec.name);
+        }
+        let producer = Producer::new(&settings(), 10_000).unwrap();
+        Self { group: format!("{prefix}processor"), prefix, topics, simulated, producer }
+    }
+
+    /// Registers a spec: publishes it as `ops register` does.
+    pub fn register(&self, text: &str) {
+        let spec = hms_ops::spec::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}")).spec;
+        let registration = Registration {
+            service: spec.id.clone(),
+            owner: spec.owner.to_string(),
+            text: text.to_owned(),
+            registered_at: now_ms(),
+            by: "test".to_owned(),
+        };
+        self.publish(&self.topics.services, &spec.id, Some(&codec::service::encode(&registration)));
+    }
+
+    /// Unregisters a service.
+    pub fn unregister(&self, id: &str) {
+        self.publish(&self.topics.services, &ServiceId::new(id).unwrap(), None);
+    }
+
+    fn publish(&self, topic: &str, id: &ServiceId, value: Option<&[u8]>) {
+        let key = Some(id.as_str().as_bytes());
+        let record = Record { topic, partition: id.home(PARTITIONS), key, value, ..Record::default() };
+        self.producer.send(&record, PATIENCE).unwrap();
+        self.flush();
+    }
+
+    /// Queues a reading that is measured now, for its home partition.
+    pub fn emit(&self, service: &str, sensor: &str, value: f64) {
+        self.emit_at(service, sensor, now_ms(), value);
+    }
+
+    /// Queues a reading of the event time `ts`, which is also its append time where time is simulated.
+    pub fn emit_at(&self, service: &str, sensor: &str, ts: i64, value: f64) {
+        let reading =
+            Reading { service: service.to_owned(), sensor: sensor.to_owned(), ts, value, attributes: BTreeMap::new() };
+        let record = Record {
+            topic: &self.topics.metrics,
+            partition: home_partition(service, PARTITIONS),
+            key: Some(service.as_bytes()),
+            value: Some(&codec::reading::encode(&reading)),
+            headers: &[],
+            timestamp_ms: self.simulated.then_some(ts),
+        };
+        self.producer.send(&record, PATIENCE).unwrap();
+    }
+
+    /// Waits until everything that was queued is acknowledged.
+    pub fn flush(&self) {
+        let flushed = self.producer.flush(PATIENCE);
+        assert!(flushed.is_complete(), "{flushed:?}");
+    }
+
+    /// Starts `ops process` under a static name, with one worker.
+    pub fn start(&self, instance: &str) -> Ops {
+        self.start_with(instance, &[])
+    }
+
+    /// The same, with further arguments.
+    pub fn start_with(&self, instance: &str, more: &[&str]) -> Ops {
+        let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}{instance}.log", self.prefix));
+        let output = File::options().create(true).append(true).open(&log).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
+        command.args(["process", "--brokers", brokers(), "--topic-prefix", &self.prefix, "--group", &self.group]);
+        command.args(["--instance", instance, "--workers", "1"]).args(more);
+        if self.simulated {
+            command.arg("--simulated-time");
+        }
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        Ops { child: command.spawn().unwrap(), log }
+    }
+
+    /// Waits until the group has committed everything that `ops.metrics` holds now.
+    pub fn wait_until_caught_up(&self) {
+        let offsets = Offsets::new(&settings()).unwrap();
+        let ends: Vec<i64> = (0..PARTITIONS)
+            .map(|partition| offsets.watermarks(&self.topics.metrics, partition).unwrap().high)
+            .collect();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let committed = self.committed();
+            if ends.iter().zip(&committed).all(|(end, (offset, _))| *end == 0 || *offset >= Some(*end)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}: {committed:?} is committed of {ends:?}", self.prefix);
+            // Nothing tells of a commit.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until two processes own two partitions each.
+    pub fn wait_until_shared(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let owners = self.owners();
+            let mut each = owners.clone();
+            each.sort();
+            each.dedup();
+            if owners.len() == 4 && each.len() == 2 && owners.iter().filter(|owner| **owner == each[0]).count() == 2 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}: the owners are {owners:?}", self.prefix);
+            // Nothing tells of a commit.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Under which name each partition that was ever committed was committed last.
+    fn owners(&self) -> Vec<String> {
+        let metadata = self.committed().into_iter().map(|(_, metadata)| metadata).filter(|text| !text.is_empty());
+        metadata
+            .map(|text| {
+                let fields: serde_json::Value = serde_json::from_str(&text).unwrap();
+                fields["writer"].as_str().unwrap().to_owned()
+            })
+            .collect()
+    }
+
+    /// What the group has committed for each partition, `None` where it has not.
+    pub fn committed(&self) -> Vec<(Option<i64>, String)> {
+        let partitions: Vec<i32> = (0..PARTITIONS).collect();
+        let offsets = Admin::new(&settings()).unwrap().group_offsets(&self.group, &self.topics.metrics, &partitions);
+        offsets.unwrap().into_iter().map(|found| (found.offset, found.metadata)).collect()
+    }
+}
+
+/// A running `ops process`. Killed when dropped, so that a test that fails leaves nothing behind.
+pub struct Ops {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Ops {
+    /// SIGTERM, and waits for the end: the processor gives up what it owns in order.
+    pub fn stop(mut self) {
+        self.terminate();
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "ops process does not end\n{}", self.said());
+            // A child's end can be waited for, but not with a bound.
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert!(status.success(), "{status}\n{}", self.said());
+    }
+
+    /// SIGTERM.
+    fn terminate(&self) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        // SAFETY: a signal to our own child, which was not waited for, so the number is still its own.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    }
+
+    /// SIGKILL: nothing is given up, no transaction ended.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Still running?
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// What it wrote so far, for messages.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Ops {
+    fn drop(&mut self) {
+        // Both are errors after `stop` and `kill`, and then there is nothing to be done.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{} said:\n{}", self.log.display(), self.said());
+        } else {
+            let _ = std::fs::remove_file(&self.log);
+        }
+    }
+}
+
+/// Follows `ops.incidents` from its beginning.
+pub struct Watch {
+    reader: Reader,
+    /// Everything so far, in the order in which it was seen.
+    pub seen: Vec<Seen>,
+}
+
+/// An event and its place.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Partition of `ops.incidents`.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// What it says.
+    pub event: IncidentEvent,
+}
+
+impl Watch {
+    /// Sees nothing yet.
+    pub fn new(fleet: &Fleet, isolation: Isolation) -> Self {
+        let starts = (0..PARTITIONS).map(|partition| (partition, 0));
+        let reader = Reader::open(&settings(), &fleet.topics.incidents, isolation, starts).unwrap();
+        Self { reader, seen: Vec::new() }
+    }
+
+    /// Waits up to `timeout` for one more event. Says whether one came.
+    pub fn one(&mut self, timeout: Duration) -> bool {
+        match self.reader.next(timeout).unwrap() {
+            Next::Record(message) => {
+                let event = codec::incident::decode(message.value().unwrap()).unwrap();
+                self.seen.push(Seen { partition: message.partition(), offset: message.offset(), event });
+                true
+            }
+            Next::Idle | Next::End => false,
+        }
+    }
+
+    /// Takes what is there, until nothing comes for a moment.
+    pub fn drain(&mut self) {
+        while self.one(Duration::from_millis(100)) {}
+    }
+
+    /// Waits until `done` of all that was seen.
+    pub fn until(&mut self, what: &str, mut done: impl FnMut(&[Seen]) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(&self.seen) {
+            if !self.one(Duration::from_millis(100)) {
+                assert!(Instant::now() < deadline, "still waiting for {what}; the last: {:#?}", self.last());
+            }
+        }
+    }
+
+    /// Waits until an event satisfies `wanted`.
+    pub fn until_one(&mut self, what: &str, wanted: impl Fn(&IncidentEvent) -> bool) {
+        self.until(what, |seen| seen.iter().any(|seen| wanted(&seen.event)));
+    }
+
+    fn last(&self) -> &[Seen] {
+        &self.seen[self.seen.len().saturating_sub(3)..]
+    }
+}
+
+/// Opened or resolved?
+pub fn is_turn(event: &IncidentEvent) -> bool {
+    matches!(event.kind, EventKind::Opened { .. } | EventKind::Resolved { .. })
+}
+
+/// Did the service `id` open an incident?
+pub fn opens(event: &IncidentEvent, id: &str) -> bool {
+    event.service.as_str() == id && matches!(event.kind, EventKind::Opened { .. })
+}
+
+/// The host's clock, ms.
+pub fn now_ms() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+/// Service ids that begin with `name`, `count` of them for each partition, partition by partition.
+pub fn ids(name: &str, count: usize) -> Vec<String> {
+    let of = |partition| {
+        (0..).map(|n| format!("{name}{n}")).filter(move |id| home_partition(id, PARTITIONS) == partition).take(count)
+    };
+    (0..PARTITIONS).flat_map(of).collect()
+}

@@ -1,0 +1,1 @@
+//! Readings of foreign clients: another partitioner, JSON, garbage.

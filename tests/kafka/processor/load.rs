@@ -1,0 +1,55 @@
+//! Readings by the clock: a thread that emits for many services at a steady pace until it is stopped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::fleet::{Fleet, now_ms};
+
+/// A running load. Stopped when dropped.
+pub struct Load {
+    stopped: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Emits `sensor` for each of `services` once a `pace`. The value is that of `value`, asked with the place of
+    /// the service in the list and the time in ms.
+    pub fn start(
+        fleet: &Arc<Fleet>,
+        services: &[String],
+        sensor: &'static str,
+        pace: Duration,
+        value: impl Fn(usize, i64) -> f64 + Send + 'static,
+    ) -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (fleet, services, stop) = (fleet.clone(), services.to_vec(), stopped.clone());
+        let thread = std::thread::spawn(move || {
+            let mut next = Instant::now();
+            while !stop.load(Ordering::Relaxed) {
+                let now = now_ms();
+                for (place, service) in services.iter().enumerate() {
+                    fleet.emit(service, sensor, value(place, now));
+                }
+                // The pace is the point; a late round is not made up for.
+                next = (next + pace).max(Instant::now());
+                std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+            fleet.flush();
+        });
+        Self { stopped, thread: Some(thread) }
+    }
+
+    /// Stops, and waits until everything is acknowledged.
+    pub fn stop(mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.thread.take().expect("stopped once").join().unwrap();
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,1 @@
+//! The recorded series through Kafka.
