@@ -1,5 +1,6 @@
 //! `ops status`: how services are. What is shown is worked out in `sdk::status`.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -44,19 +45,25 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut board = Board::open(&settings, &topics, args.id.as_deref())?;
     let mut statuses = board.statuses(now_ms());
     show(args, &board, &statuses)?;
-    while args.watch {
+    if args.watch {
+        match watch(args, &mut board, statuses)? {}
+    }
+    Ok(exit_code(&statuses))
+}
+
+/// Shows what is new, until Ctrl-C ends the process.
+fn watch(args: &Args, board: &mut Board, mut shown: Vec<Status>) -> anyhow::Result<Infallible> {
+    loop {
         let began = Instant::now();
         let news = board.wait(REFRESH)?;
         let now = board.statuses(now_ms());
         // Silence is news too: a processor that is gone sends none.
-        let turned = now.iter().map(essence).ne(statuses.iter().map(essence));
-        if news || turned {
-            statuses = now;
-            show(args, &board, &statuses)?;
+        if news || !now.iter().map(essence).eq(shown.iter().map(essence)) {
+            show(args, board, &now)?;
+            shown = now;
         }
         std::thread::sleep(REFRESH.saturating_sub(began.elapsed()));
     }
-    Ok(exit_code(&statuses))
 }
 
 /// What must not wait for news.

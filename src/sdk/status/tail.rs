@@ -41,7 +41,7 @@ impl Tail {
     ) -> Result<Self, Error> {
         let start = |(partition, ms)| {
             let high = offsets.watermarks(topic, partition)?.high;
-            let at = offsets.at_time(topic, &[partition], ms)?.into_iter().find_map(|(_, offset)| offset);
+            let at = offsets.at_time(topic, &[partition], ms.max(0))?.into_iter().find_map(|(_, offset)| offset);
             Ok((partition, at.unwrap_or(high).max(high.saturating_sub(most))))
         };
         let starts = since.into_iter().map(start).collect::<Result<_, Error>>()?;
