@@ -43,7 +43,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (settings, topics) = args.connect.reach("ops-status")?;
     let mut board = Board::open(&settings, &topics, args.id.as_deref())?;
-    let mut statuses = board.statuses(now_ms());
+    let statuses = board.statuses(now_ms());
     show(args, &board, &statuses)?;
     if args.watch {
         match watch(args, &mut board, statuses)? {}

@@ -319,7 +319,7 @@ fn without_a_cluster_the_error_says_where_it_was_looked_for() {
 fn with_a_processor_the_whole_life_of_a_service_shows() {
     let at = Installation::new();
     let text = format!(
-        "{}slo:\n  target: queue_time_seconds\n  threshold: 30\n  window_seconds: 60\n  min_samples: 3\n",
+        "{}slo:\n  target: queue_time_seconds\n  threshold: 30\n  window_seconds: 300\n  min_samples: 3\n",
         spec("Scanner", "TSA")
     );
     let shown = at.register_text(&text, &["--no-wait"]);

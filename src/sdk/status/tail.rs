@@ -39,7 +39,7 @@ impl Tail {
         since: impl IntoIterator<Item = (i32, i64)>,
         most: i64,
     ) -> Result<Self, Error> {
-        let start = |(partition, ms)| {
+        let start = |(partition, ms): (i32, i64)| {
             let high = offsets.watermarks(topic, partition)?.high;
             let at = offsets.at_time(topic, &[partition], ms.max(0))?.into_iter().find_map(|(_, offset)| offset);
             Ok((partition, at.unwrap_or(high).max(high.saturating_sub(most))))
