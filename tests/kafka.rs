@@ -22,3 +22,5 @@ mod processor;
 mod sdk;
 #[path = "kafka/topics.rs"]
 mod topics;
+#[path = "kafka/workers.rs"]
+mod workers;

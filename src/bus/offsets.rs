@@ -3,6 +3,8 @@
 //! A client of its own, because these must be the *high watermark*: a `read_committed` client is told the last
 //! stable offset instead, and an open transaction would hide the newest state from a restore.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
@@ -32,6 +34,8 @@ pub struct Watermarks {
 /// Answers about partitions. Cheap to keep, one a worker.
 pub struct Offsets {
     client: BaseConsumer<Plain>,
+    /// Topics that are known to exist.
+    known: Mutex<BTreeSet<String>>,
 }
 
 impl Offsets {
@@ -45,7 +49,7 @@ impl Offsets {
             .set("isolation.level", "read_uncommitted")
             .create_with_context(Plain)
             .map_err(Error::client("creating a client", Place::none()))?;
-        Ok(Self { client })
+        Ok(Self { client, known: Mutex::default() })
     }
 
     /// How many partitions a topic has.
@@ -69,11 +73,24 @@ impl Offsets {
         }
     }
 
+    /// Before the first question about a topic's offsets. Asked straight away, a client that is not connected yet
+    /// loses most of a second before it looks for the leader again; the question for the topic waits for a
+    /// connection.
+    fn look_up(&self, topic: &str) -> Result<(), Error> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(topic) {
+            self.partitions(topic)?;
+            known.insert(topic.to_owned());
+        }
+        Ok(())
+    }
+
     /// What a partition holds now.
     ///
     /// # Errors
-    /// No such partition; no answer.
+    /// [`Error::NoSuchTopic`]; no such partition; no answer.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<Watermarks, Error> {
+        self.look_up(topic)?;
         let place = Place::partition(topic, partition);
         let (low, high) =
             patient("asking for watermarks", place, |timeout| self.client.fetch_watermarks(topic, partition, timeout))?;
@@ -84,8 +101,9 @@ impl Offsets {
     /// none.
     ///
     /// # Errors
-    /// No such partition; no answer.
+    /// [`Error::NoSuchTopic`]; no such partition; no answer.
     pub fn at_time(&self, topic: &str, partitions: &[i32], ms: i64) -> Result<Vec<(i32, Option<i64>)>, Error> {
+        self.look_up(topic)?;
         let answer = patient("asking for offsets by time", Place::topic(topic), |timeout| {
             let mut list = TopicPartitionList::with_capacity(partitions.len());
             for partition in partitions {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::model::spec::{Condition, Spec};
 use crate::model::state::{
-    ActiveRecord, Cut, EpisodeRecord, LookRecord, MachineRecord, OpenRecord, PartitionRecord, Rollup, ServiceRecord,
-    VerdictKind,
+    ActiveRecord, Cut, EpisodeRecord, LookRecord, MachineRecord, OpenRecord, PartitionRecord, Rollup, RollupPane,
+    ServiceRecord, VerdictKind,
 };
 use crate::model::{ServiceId, SpecHash};
 use crate::processor::core::{Core, Effects, FUTURE_MS, Service};
@@ -27,7 +27,16 @@ pub const FULL_CUT_MS: i64 = 3_600_000;
 #[derive(Debug, PartialEq)]
 pub(super) struct Published {
     generation: u64,
-    active: Option<(SpecHash, Option<i64>, Option<VerdictKind>, Vec<Machine>)>,
+    active: Option<Life>,
+}
+
+/// What of a registered service a state record holds and an instant can change.
+#[derive(Debug, PartialEq)]
+struct Life {
+    spec: SpecHash,
+    alive_since: Option<i64>,
+    verdict: Option<VerdictKind>,
+    machines: Vec<Machine>,
 }
 
 /// Records of `ops.state` that cannot be restored.
@@ -75,22 +84,23 @@ impl Core {
                     series.panes.forget(through);
                     continue;
                 };
-                let mut rollup = Rollup {
+                let empty = Rollup {
                     service: active.spec.id.to_string(),
                     sensor: active.spec.sensors[sensor].name.to_string(),
                     cut_position: position,
                     cut_clock: clock.unwrap_or(0),
-                    late: pending.late,
-                    last: pending.last,
                     seen: series.seen.unwrap_or(0),
-                    panes: series.panes.publish(through),
                     ..Rollup::default()
                 };
+                let mut rollup = Rollup { late: pending.late, last: pending.last, ..empty.clone() };
                 sketch.write(&mut rollup);
                 if is_target && sketch.overlaps(window_from, i64::MAX) {
                     series.sketches.push(sketch);
                 }
+                let mut parts = split(series.panes.publish(through)).into_iter();
+                rollup.panes = parts.next().unwrap_or_default();
                 rollups.push(rollup);
+                rollups.extend(parts.map(|panes| Rollup { panes, ..empty.clone() }));
             }
         }
         let hour = self.full_cut_clock.zip(clock).is_none_or(|(last, clock)| clock - last >= FULL_CUT_MS);
@@ -213,6 +223,27 @@ impl Core {
     }
 }
 
+/// What producers had buffered for hours may come within one cut, each reading in a step of its own: no rollup may
+/// become larger than the bus takes. The parts behind the first carry panes alone.
+fn split(panes: Vec<RollupPane>) -> Vec<Vec<RollupPane>> {
+    const PART_BYTES: usize = 256 * 1024;
+    let size = |pane: &RollupPane| {
+        64 + pane.last_attributes.iter().map(|(name, text)| 8 + name.len() + text.len()).sum::<usize>()
+    };
+    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
+    for pane in panes {
+        bytes += size(&pane);
+        if bytes > PART_BYTES {
+            bytes = size(&pane);
+            parts.push(Vec::new());
+        }
+        if let Some(part) = parts.last_mut() {
+            part.push(pane);
+        }
+    }
+    parts
+}
+
 /// Steps of a series that end at or before this are of no use to any instant to come.
 fn horizon(active: &Active, sensor: usize) -> i64 {
     match active.next {
@@ -233,10 +264,12 @@ fn matters(spec: &Spec, sensor: usize) -> bool {
 
 impl Published {
     fn of(service: &Service) -> Self {
-        let active = service
-            .active
-            .as_ref()
-            .map(|active| (active.spec.hash, active.alive_since, active.verdict, active.machines.clone()));
+        let active = service.active.as_ref().map(|active| Life {
+            spec: active.spec.hash,
+            alive_since: active.alive_since,
+            verdict: active.verdict,
+            machines: active.machines.clone(),
+        });
         Self { generation: service.generation, active }
     }
 }
@@ -343,4 +376,18 @@ fn plain(attributes: Option<&Attributes>) -> BTreeMap<String, String> {
 
 fn shared(attributes: BTreeMap<String, String>) -> Option<Attributes> {
     (!attributes.is_empty()).then(|| Arc::new(attributes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_old_readings_is_split_into_rollups_that_the_bus_takes() {
+        let pane = |end| RollupPane { end, n: 1, ..RollupPane::default() };
+        let parts = split((0..10_000).map(pane).collect());
+        assert!(parts.len() > 1 && parts.iter().all(|part| part.len() <= 4_096));
+        assert_eq!(parts.concat(), (0..10_000).map(pane).collect::<Vec<_>>());
+        assert_eq!(split(Vec::new()), [Vec::new()]);
+    }
 }

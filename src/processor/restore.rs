@@ -179,7 +179,7 @@ impl Takeover<'_> {
     }
 
     /// Cores at their cuts, then the plain `step` to the committed offsets, its effects muted.
-    fn resume(&self, resumed: Vec<Resume>, mut rollups: BTreeMap<i32, Vec<Rollup>>) -> Result<Vec<(i32, Restored)>> {
+    fn resume(&self, resumed: Vec<Resume>, mut rollups: Rollups) -> Result<Vec<(i32, Restored)>> {
         let mut cores = BTreeMap::new();
         let (mut starts, mut ends) = (Vec::new(), Vec::new());
         for Resume { partition, offset, metadata, state, .. } in resumed {
@@ -237,7 +237,7 @@ impl Takeover<'_> {
 
     /// The rollups of the cuts at or after the clocks that are needed, in order. Cuts only grow in their clock, so it
     /// is enough to begin at one that is older; where append times mislead, all are read.
-    fn read_rollups(&self, offsets: &Offsets, resumed: &[Resume]) -> Result<BTreeMap<i32, Vec<Rollup>>> {
+    fn read_rollups(&self, offsets: &Offsets, resumed: &[Resume]) -> Result<Rollups> {
         let topic = &self.topics.rollups;
         let (mut starts, mut lows) = (BTreeMap::new(), BTreeMap::new());
         for resume in resumed {
@@ -270,9 +270,9 @@ impl Takeover<'_> {
         offsets: &Offsets,
         starts: &BTreeMap<i32, i64>,
         needed: &BTreeMap<i32, i64>,
-    ) -> Result<(BTreeMap<i32, Vec<Rollup>>, BTreeMap<i32, i64>)> {
+    ) -> Result<(Rollups, BTreeMap<i32, i64>)> {
         let topic = &self.topics.rollups;
-        let (mut rollups, mut oldest): (BTreeMap<i32, Vec<Rollup>>, _) = (BTreeMap::new(), BTreeMap::new());
+        let (mut rollups, mut oldest) = (Rollups::new(), BTreeMap::new());
         let starts = starts.iter().map(|(partition, offset)| (*partition, *offset));
         let mut reader = Reader::open(self.settings, topic, Isolation::Committed, starts)?.until_now(offsets)?;
         read_out(&mut reader, topic, |message| {
@@ -307,6 +307,9 @@ fn read_out(
         }
     }
 }
+
+/// Rollups by partition, in the order of their cuts.
+type Rollups = BTreeMap<i32, Vec<Rollup>>;
 
 /// What offset, state and log of a partition say together.
 enum Judged {
