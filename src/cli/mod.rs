@@ -13,6 +13,7 @@ pub mod history;
 pub mod process;
 pub mod register;
 pub mod services;
+pub mod status;
 pub mod stop;
 pub mod topics;
 
@@ -41,6 +42,7 @@ enum Command {
     Emit(emit::Args),
     Register(register::Args),
     Services(services::Args),
+    Status(status::Args),
     Topics(topics::Args),
     Unregister(services::UnregisterArgs),
 }
@@ -66,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Emit(args) => exit(emit::run(&args)),
         Command::Register(args) => exit(register::run(&args)),
         Command::Services(args) => exit(services::run(&args)),
+        Command::Status(args) => status::run(&args).unwrap_or_else(|error| exit(Err(error))),
         Command::Topics(args) => exit(topics::run(&args)),
         Command::Unregister(args) => exit(services::unregister(&args)),
     }
