@@ -16,10 +16,10 @@ mod bus;
 mod group;
 #[path = "kafka/local.rs"]
 mod local;
-#[path = "kafka/pager.rs"]
-mod pager;
 #[path = "oracle/mod.rs"]
 mod oracle;
+#[path = "kafka/pager.rs"]
+mod pager;
 #[path = "kafka/processor.rs"]
 mod processor;
 #[path = "kafka/sdk.rs"]

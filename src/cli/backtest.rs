@@ -5,11 +5,15 @@ use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use crate::bus::{Isolation, Next, Offsets, Reader};
+use crate::cli::connect::Connect;
 use crate::cli::history::{self, Number, Row, format_time};
+use crate::codec;
 use crate::model::ServiceId;
 use crate::model::incident::{EventKind, IncidentEvent};
 use crate::model::reading::Reading;
@@ -24,6 +28,9 @@ use crate::processor::counts::Counts;
 /// (`{"ts":..,"sensor":..,"value":..}`). Rows are taken as appended at their own time; a tick every second
 /// lies between them and after the end, until no timer can fire.
 ///
+/// With `topic:NAME` as DATA, the readings of the spec's service in that topic (ops.metrics), with the append times and
+/// the ticks that are there.
+///
 /// With a single file, `ops backtest LOG.json` runs a recorded log:
 /// `{"log":[{"spec":"..."},{"append":MS,"ts":MS,"sensor":"..","value":1.0},{"append":MS},{"retire":"ID"}]}`.
 #[derive(clap::Args, Debug)]
@@ -31,7 +38,7 @@ use crate::processor::counts::Counts;
     after_help = "Example:\n  ops backtest scanner.ops.yaml last-week.csv\n  ops backtest scanner.ops.yaml last-week.csv --diff stricter.ops.yaml"
 )]
 pub struct Args {
-    /// SPEC and DATA, or a LOG.json alone.
+    /// SPEC and DATA (a file or topic:NAME), or a LOG.json alone.
     #[arg(required = true, num_args = 1..=2, value_names = ["SPEC", "DATA"])]
     files: Vec<PathBuf>,
     /// A second spec over the same data: show what it would have changed.
@@ -40,7 +47,12 @@ pub struct Args {
     /// One event a line, then the counts.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    connect: Connect,
 }
+
+/// A topic that says nothing for so long is not read to its end.
+const STALL: Duration = Duration::from_secs(15);
 
 type Answer = (Vec<IncidentEvent>, Counts);
 
@@ -56,12 +68,12 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
             }
             run_log(log)?
         }
-        [spec, data] => run_spec(spec, data)?,
+        [spec, data] => run_spec(spec, data, &args.connect)?,
         _ => bail!("give SPEC and DATA, or a LOG.json alone"),
     };
     let mut out = std::io::stdout().lock();
     if let Some(other) = &args.diff {
-        let other = run_spec(other, &args.files[1])?;
+        let other = run_spec(other, &args.files[1], &args.connect)?;
         return show_diff(&mut out, &answer.0, &other.0).map(|()| true);
     }
     if args.json {
@@ -133,9 +145,12 @@ fn parse(text: &str) -> anyhow::Result<Arc<Spec>> {
     Ok(Arc::new(crate::spec::parse(text).map_err(|findings| anyhow::anyhow!("{findings}"))?.spec))
 }
 
-fn run_spec(spec: &Path, data: &Path) -> anyhow::Result<Answer> {
+fn run_spec(spec: &Path, data: &Path, connect: &Connect) -> anyhow::Result<Answer> {
     let text = std::fs::read_to_string(spec).with_context(|| spec.display().to_string())?;
     let spec = parse(&text).with_context(|| format!("{} (ops check shows more)", spec.display()))?;
+    if let Some(topic) = data.to_str().and_then(|data| data.strip_prefix("topic:")) {
+        return run_topic(&spec, topic, connect);
+    }
     let input = BufReader::new(File::open(data).with_context(|| data.display().to_string())?);
     let mut backtest = Backtest::default();
     backtest.apply(SpecChange::Register(spec.clone()));
@@ -148,6 +163,30 @@ fn run_spec(spec: &Path, data: &Path) -> anyhow::Result<Answer> {
     .with_context(|| data.display().to_string())?;
     backtest.run_out();
     Ok(backtest.finish())
+}
+
+/// The home partition of the service as it is in the log. What is not of this service only moves the clock.
+fn run_topic(spec: &Arc<Spec>, topic: &str, connect: &Connect) -> anyhow::Result<Answer> {
+    let (settings, _) = connect.reach("ops-backtest")?;
+    let offsets = Offsets::new(&settings)?;
+    let home = spec.id.home(offsets.partitions(topic)?);
+    let low = offsets.watermarks(topic, home)?.low;
+    let mut reader = Reader::open(&settings, topic, Isolation::Committed, [(home, low)])?.until_now(&offsets)?;
+    let mut backtest = Backtest::default();
+    backtest.apply(SpecChange::Register(spec.clone()));
+    loop {
+        match reader.next(STALL)? {
+            Next::Record(message) => {
+                let append = message.timestamp().ms().unwrap_or(0);
+                match codec::reading::decode(message.key(), message.value(), append) {
+                    Ok(reading) if reading.service == spec.id.as_str() => backtest.reading(append, &reading),
+                    _ => backtest.tick(append),
+                }
+            }
+            Next::End => return Ok(backtest.finish()),
+            Next::Idle => bail!("{topic} has not answered for {} s", STALL.as_secs()),
+        }
+    }
 }
 
 /// A row belongs to the spec's service and, unless it says otherwise, to the SLO's target or the only sensor.

@@ -32,8 +32,8 @@ pub(super) struct Task {
     /// Everything that the log holds was read.
     pub at_end: bool,
     ticked: Option<Instant>,
-    /// The version of the registry that was last looked at.
-    pub specs_seen: u64,
+    /// The version of the registry that was last looked at; none before the first look.
+    pub specs_seen: Option<u64>,
 }
 
 impl Task {
@@ -49,7 +49,7 @@ impl Task {
             full_cut: None,
             at_end: false,
             ticked: None,
-            specs_seen: 0,
+            specs_seen: None,
         }
     }
 

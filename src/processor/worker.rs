@@ -256,7 +256,7 @@ impl Session {
     /// What was registered or unregistered since takes effect between two records.
     fn apply_specs(&mut self) -> Result<()> {
         let version = self.shared.registry.version();
-        for (&partition, task) in self.tasks.iter_mut().filter(|(_, task)| task.specs_seen != version) {
+        for (&partition, task) in self.tasks.iter_mut().filter(|(_, task)| task.specs_seen != Some(version)) {
             let (seen, wanted) = self.shared.registry.specs(|id| id.home(self.shared.partitions) == partition);
             let gone: Vec<_> =
                 task.core.specs().map(|spec| spec.id.clone()).filter(|id| !wanted.contains_key(id)).collect();
@@ -265,7 +265,7 @@ impl Session {
             for change in changes {
                 task.core.apply(change, task.position, &mut self.effects);
             }
-            task.specs_seen = seen;
+            task.specs_seen = Some(seen);
             if !self.effects.incidents.is_empty() {
                 task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
                 (self.dirty, self.hurry) = (true, true);

@@ -6,11 +6,13 @@
 //! - [`catalog`]: `ops.services` as it is now.
 //! - [`register`](mod@register): publish a spec, or retire a service, and wait until the processor has taken it up.
 //! - [`emit`]: check readings against the catalog and publish them; [`retime`]: recorded time onto now.
+//! - [`status`](mod@status): how services are, from what the processor and the actors have published.
 
 pub mod catalog;
 pub mod emit;
 pub mod register;
 pub mod retime;
+pub mod status;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +24,7 @@ use crate::spec::Findings;
 pub use catalog::{Catalog, UnknownService};
 pub use emit::Emitter;
 pub use register::{Activation, Registered, register, unregister};
+pub use status::{Board, Status, status};
 
 /// How long a read of what a topic holds may stand still: longer than an open transaction of a dead writer, which
 /// a committed reader waits for.

@@ -100,11 +100,16 @@ impl Fleet {
 
     /// Queues a reading of the event time `ts`, which is also its append time where time is simulated.
     pub fn emit_at(&self, service: &str, sensor: &str, ts: i64, value: f64) {
+        self.emit_to(home_partition(service, PARTITIONS), service, sensor, ts, value);
+    }
+
+    /// The same, for a partition of the caller's choice.
+    pub fn emit_to(&self, partition: i32, service: &str, sensor: &str, ts: i64, value: f64) {
         let reading =
             Reading { service: service.to_owned(), sensor: sensor.to_owned(), ts, value, attributes: BTreeMap::new() };
         let record = Record {
             topic: &self.topics.metrics,
-            partition: home_partition(service, PARTITIONS),
+            partition,
             key: Some(service.as_bytes()),
             value: Some(&codec::reading::encode(&reading)),
             headers: &[],
@@ -140,20 +145,34 @@ impl Fleet {
 
     /// Waits until the group has committed everything that `ops.metrics` holds now.
     pub fn wait_until_caught_up(&self) {
-        let offsets = Offsets::new(&settings()).unwrap();
-        let ends: Vec<i64> = (0..PARTITIONS)
-            .map(|partition| offsets.watermarks(&self.topics.metrics, partition).unwrap().high)
-            .collect();
+        let ends = self.ends();
+        self.wait_for_commits(|partition, committed| ends[partition] == 0 || committed >= Some(ends[partition]));
+    }
+
+    /// Waits until the group has committed, for every partition, something that was appended after now.
+    pub fn wait_until_beyond_now(&self) {
+        let ends = self.ends();
+        self.wait_for_commits(|partition, committed| committed > Some(ends[partition]));
+    }
+
+    fn wait_for_commits(&self, done: impl Fn(usize, Option<i64>) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let committed = self.committed();
-            if ends.iter().zip(&committed).all(|(end, (offset, _))| *end == 0 || *offset >= Some(*end)) {
+            if committed.iter().enumerate().all(|(partition, (offset, _))| done(partition, *offset)) {
                 return;
             }
-            assert!(Instant::now() < deadline, "{}: {committed:?} is committed of {ends:?}", self.prefix);
+            assert!(Instant::now() < deadline, "{}: {committed:?} is committed of {:?}", self.prefix, self.ends());
             // Nothing tells of a commit.
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The end of every partition of `ops.metrics`.
+    fn ends(&self) -> Vec<i64> {
+        let offsets = Offsets::new(&settings()).unwrap();
+        let end = |partition| offsets.watermarks(&self.topics.metrics, partition).unwrap().high;
+        (0..PARTITIONS).map(end).collect()
     }
 
     /// Waits until two processes own two partitions each.
@@ -291,7 +310,7 @@ impl Watch {
 
     /// Takes what is there, until nothing comes for a moment.
     pub fn drain(&mut self) {
-        while self.one(Duration::from_millis(100)) {}
+        while self.one(Duration::from_millis(20)) {}
     }
 
     /// Waits until `done` of all that was seen.

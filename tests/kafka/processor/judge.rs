@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::fleet::{Fleet, PARTITIONS};
 use crate::harness::{PATIENCE, settings};
 use crate::oracle::json::{first_difference, keep};
-use crate::oracle::{self, Counts, Entry, Oracle};
+use crate::oracle::{self, Counts, Entry, Oracle, Told};
 
 /// The header of a forwarded reading: `partition/offset/append time` of where it was found.
 const FORWARDED: &str = "ops-from";
@@ -79,6 +79,8 @@ pub fn stored(topic: &str, partition: i32) -> Vec<Stored> {
 pub struct Judged {
     /// Every event, partition by partition, in order.
     pub events: Vec<IncidentEvent>,
+    /// What the oracle says, which is the same, in the same order.
+    pub told: Vec<Told>,
     /// Every dead letter, partition by partition, in order.
     pub rejected: Vec<Rejected>,
     /// What became of the records.
@@ -198,7 +200,7 @@ impl Change {
 /// The oracle on one partition's log.
 struct Hearing {
     oracle: Oracle,
-    told: Vec<Value>,
+    told: Vec<Told>,
     /// What was heard, to be kept if there is a difference.
     heard: Vec<Entry>,
     /// Offset and reason of what must be a dead letter.
@@ -211,16 +213,8 @@ impl Hearing {
         self.take(told, entry);
     }
 
-    fn take(&mut self, told: Vec<oracle::Told>, entry: Entry) {
-        self.told.extend(told.into_iter().map(|told| {
-            let mut event = told.event;
-            event["spec_hash"] = json!(told.spec_hash);
-            if let Some((partition, offset)) = told.from {
-                event["from_partition"] = json!(partition);
-                event["from_offset"] = json!(offset);
-            }
-            event
-        }));
+    fn take(&mut self, told: Vec<Told>, entry: Entry) {
+        self.told.extend(told);
         self.heard.push(entry);
     }
 
@@ -291,8 +285,9 @@ fn judge_partition(
     if !changes.is_empty() {
         return Err(format!("{} changes of specs lie beyond the log", changes.len()));
     }
+    let told: Vec<Value> = hearing.told.iter().map(in_full).collect();
     let found: Vec<Value> = events.iter().map(comparable).collect();
-    if let Some(difference) = first_difference(&hearing.told, &found) {
+    if let Some(difference) = first_difference(&told, &found) {
         let file = keep(&format!("{}{partition}", fleet.prefix), &hearing.heard);
         return Err(format!("{difference}(the log is kept in {})", file.display()));
     }
@@ -302,6 +297,7 @@ fn judge_partition(
         return Err(format!("dead letters {:?} expected, {found:?} found", hearing.rejected));
     }
     judged.events.extend(events);
+    judged.told.extend(hearing.told);
     judged.rejected.extend(letters);
     add(&mut judged.counts, &hearing.oracle.counts);
     Ok(())
@@ -338,6 +334,17 @@ fn published(fleet: &Fleet, partition: i32) -> Result<Vec<IncidentEvent>, String
         events.push(event);
     }
     Ok(events)
+}
+
+/// What the oracle says of an event, all of it.
+fn in_full(told: &Told) -> Value {
+    let mut event = told.event.clone();
+    event["spec_hash"] = json!(told.spec_hash);
+    if let Some((partition, offset)) = told.from {
+        event["from_partition"] = json!(partition);
+        event["from_offset"] = json!(offset);
+    }
+    event
 }
 
 /// The event with the fields that the oracle tells too. `from_*` show that the oracle heard of a spec in time.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use hms_ops::bus::Isolation;
 
-use super::fleet::{Fleet, Watch, ids, is_turn};
-use super::judge::{confirm, stored};
+use super::fleet::{Fleet, Watch, ids, is_turn, now_ms};
+use super::judge::{confirm, judge, stored};
 use super::load::Load;
 
 const KILLS: usize = 10;
@@ -34,31 +34,52 @@ fn restless(place: usize, now: i64) -> f64 {
     if phase < 1_500 { 40.0 } else { 10.0 }
 }
 
-/// Takes the next event that appears in `watch` (the uncommitted view) and kills the process at once.
-fn kill_at_the_next_event(fleet: &Fleet, watch: &mut Watch, round: usize, more: &[&str]) -> (i32, i64) {
-    watch.drain();
-    let mut ops = fleet.start_with("one", more);
-    // A different stretch of life each time, measured in what it publishes.
-    let wanted = watch.seen.len() + 1 + 7 * round % 23;
-    watch.until("events of the new process", |seen| {
-        assert!(ops.is_alive(), "{}", ops.said());
-        seen.len() >= wanted
-    });
-    ops.kill();
-    let last = watch.seen.last().unwrap();
-    (last.partition, last.offset)
+/// Two nervous services in each partition, and their readings.
+fn start(fleet: &Arc<Fleet>) -> Load {
+    let services = ids("k", 2);
+    services.iter().for_each(|id| fleet.register(&nervous(id)));
+    Load::start(fleet, &services, "q", Duration::from_millis(50), restless)
+}
+
+/// Both views of `ops.incidents`.
+struct Views {
+    committed: Watch,
+    uncommitted: Watch,
+}
+
+impl Views {
+    fn new(fleet: &Fleet) -> Self {
+        Self {
+            committed: Watch::new(fleet, Isolation::Committed),
+            uncommitted: Watch::new(fleet, Isolation::Uncommitted),
+        }
+    }
+
+    /// One life: starts a process, lets it commit for a while (measured in what it publishes, another stretch each
+    /// time), and kills it as soon as the next event is to be seen. Says where that event lies.
+    fn kill(&mut self, fleet: &Fleet, round: usize) -> (i32, i64) {
+        self.committed.drain();
+        let mut ops = fleet.start("one");
+        let wanted = self.committed.seen.len() + 1 + 7 * round % 23;
+        self.committed.until("committed events of the new process", |seen| {
+            assert!(ops.is_alive(), "{}", ops.said());
+            seen.len() >= wanted
+        });
+        self.uncommitted.drain();
+        let seen = self.uncommitted.seen.len();
+        self.uncommitted.until("one more event", |all| all.len() > seen);
+        ops.kill();
+        let last = self.uncommitted.seen.last().unwrap();
+        (last.partition, last.offset)
+    }
 }
 
 #[test]
 fn kill_nine_ten_times() {
     let fleet = Arc::new(Fleet::new("kills"));
-    let services = ids("k", 2);
-    services.iter().for_each(|id| fleet.register(&nervous(id)));
-    let load = Load::start(&fleet, &services, "q", Duration::from_millis(50), restless);
-
-    let mut uncommitted = Watch::new(&fleet, Isolation::Uncommitted);
-    let killed_at: Vec<(i32, i64)> =
-        (0..KILLS).map(|round| kill_at_the_next_event(&fleet, &mut uncommitted, round, &[])).collect();
+    let load = start(&fleet);
+    let mut views = Views::new(&fleet);
+    let killed_at: Vec<(i32, i64)> = (0..KILLS).map(|round| views.kill(&fleet, round)).collect();
 
     let survivor = fleet.start("one");
     load.stop();
@@ -78,4 +99,39 @@ fn kill_nine_ten_times() {
 /// What was seen at the moment of a kill and is not committed in the end, was in a transaction that was open then.
 fn is_committed(fleet: &Fleet, partition: i32, offset: i64) -> bool {
     stored(&fleet.topics.incidents, partition).iter().any(|record| record.offset == offset)
+}
+
+/// The control: offsets that are committed outside of the transaction, after it. What was published between the two
+/// is published again by the next process, and the judge sees it.
+///
+/// No cut may lie between: then the next process would see by itself that offsets and state do not fit together.
+#[test]
+fn offsets_outside_the_transaction_are_noticed() {
+    let fleet = Arc::new(Fleet::new("control"));
+    let load = start(&fleet);
+    let mut committed = Watch::new(&fleet, Isolation::Committed);
+    let honest = fleet.start("one");
+    committed.until("the first incidents", |seen| seen.iter().filter(|seen| is_turn(&seen.event)).count() > 8);
+    honest.stop();
+    for _ in 0..3 {
+        committed.drain();
+        let mut ops = fleet.start_with("one", &["--offsets-outside-transaction"]);
+        let before = committed.seen.len();
+        // Cuts are at the multiples of 10 s.
+        committed.until("a commit far from a cut", |seen| {
+            assert!(ops.is_alive(), "{}", ops.said());
+            seen.len() > before + 5 && (1_500..9_500).contains(&(now_ms() % 10_000))
+        });
+        committed.drain();
+        let before = committed.seen.len();
+        committed.until("one more commit", |seen| seen.len() > before);
+        ops.kill();
+    }
+    let survivor = fleet.start("one");
+    load.stop();
+    fleet.wait_until_caught_up();
+    survivor.stop();
+    let difference = judge(&fleet).expect_err("what was published twice was not noticed");
+    assert!(difference.contains("of ops.incidents"), "{difference}");
+    println!("noticed: {difference}");
 }

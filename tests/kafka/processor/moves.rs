@@ -62,7 +62,7 @@ fn partitions_move(name: &str, end: impl FnOnce(Ops)) {
 
     let (ended_at, began) = (now_ms(), Instant::now());
     end(one);
-    fleet.wait_until_caught_up();
+    fleet.wait_until_beyond_now();
     println!("{name}: every partition is evaluated again after {:?}", began.elapsed());
     watch.until("the openings that were pending", |seen| {
         seen.iter().filter(|seen| opened(&seen.event.kind)).count() >= all.len()

@@ -58,6 +58,7 @@ fn a_spec_change_takes_effect_between_two_records() {
     let mut watch = Watch::new(&fleet, Isolation::Committed);
     watch.until_one("the spec", |event| is_activated(&event.kind));
     burst(&fleet, "svc", 10.0, 10);
+    fleet.wait_until_caught_up();
 
     fleet.register(&spec("svc", 5.0, page));
     watch.until("the new spec", |seen| seen.iter().filter(|seen| is_activated(&seen.event.kind)).count() == 2);
