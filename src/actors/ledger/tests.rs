@@ -163,7 +163,17 @@ impl Actor {
 }
 
 /// What decides what an actor does next.
-fn known(ledger: &Ledger) -> (Vec<(Task, Option<u32>)>, Vec<(ActionId, String)>, Vec<(IncidentId, bool)>) {
+#[derive(Debug, PartialEq)]
+struct Known {
+    /// With the attempt of the intent, if there is one.
+    waiting: Vec<(Task, Option<u32>)>,
+    /// Pages with their episode.
+    alerts: Vec<(ActionId, String)>,
+    /// Open incidents; is the episode flapping?
+    open: Vec<(IncidentId, bool)>,
+}
+
+fn known(ledger: &Ledger) -> Known {
     let attempt = |task: &Task| ledger.intent(&task.action_id).map(|intent| intent.attempt);
     // A clear of nothing (its page failed meanwhile) is only a record; a successor need not know of it.
     let needed =
@@ -173,7 +183,7 @@ fn known(ledger: &Ledger) -> (Vec<(Task, Option<u32>)>, Vec<(ActionId, String)>,
     let alerts = ledger.actions.iter().filter_map(|(id, action)| Some((*id, action.alert()?.1.to_owned())));
     let open = ledger.incidents.iter().filter(|(_, incident)| !incident.is_over());
     let flapping = open.map(|(id, incident)| (id.clone(), incident.flapping));
-    (waiting, alerts.collect(), flapping.collect())
+    Known { waiting, alerts: alerts.collect(), open: flapping.collect() }
 }
 
 proptest! {
