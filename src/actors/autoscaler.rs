@@ -117,7 +117,13 @@ impl Role for Autoscaler {
         };
         if let Some(begun) = ledger.intent(&task.action_id) {
             let ActionKind::Started { goal } = &begun.kind else { return Decision::Settle(unreadable()) };
-            return self.resume(request.call.workload, goal, seen, now_ms.saturating_sub(begun.at));
+            let decision = self.resume(request.call.workload, goal, seen, now_ms.saturating_sub(begun.at));
+            // Nothing was done yet, so nothing has to be done that is over or stale by now.
+            let again = matches!(decision, Decision::Begin { .. });
+            return match self.before_looking(task, ledger, now_ms).filter(|_| again) {
+                Some(kind) => Decision::Settle(kind),
+                None => decision,
+            };
         }
         // The wait for a look may have been long.
         if let Some(kind) = self.before_looking(task, ledger, now_ms) {
@@ -170,6 +176,9 @@ impl Autoscaler {
         };
         match intent::resume(&goal, world.as_ref()) {
             Resume::AlreadyDone => Decision::Settle(done(&goal, &[("found", "after a restart")])),
+            Resume::ActAgain(_) if self.guard.dry_run => {
+                Decision::Settle(ActionKind::Suppressed { reason: "dry_run".to_owned() })
+            }
             Resume::ActAgain(goal) => {
                 Decision::Begin { goal: goal.to_map(), order: Order { workload, goal, doubt: true } }
             }

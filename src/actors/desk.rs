@@ -307,8 +307,12 @@ impl<'a, R: Role> Desk<'a, R> {
             ledger.fold_action(None, &event);
             if event.kind.is_outcome() {
                 self.work.done(&event.action_id);
-            } else if let Some(task) = ledger.waiting().iter().find(|task| task.action_id == event.action_id) {
-                self.work.act(&task.clone());
+                continue;
+            }
+            match ledger.waiting().iter().find(|task| task.action_id == event.action_id) {
+                Some(task) => self.work.act(task),
+                // Somebody else has settled it: not ours any more.
+                None => self.work.done(&event.action_id),
             }
         }
     }

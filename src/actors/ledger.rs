@@ -41,8 +41,15 @@ pub struct Incident {
     pub flapping: bool,
     /// The numbers by which it was opened, if it is the SLO's.
     pub verdict: Option<Verdict>,
-    /// It was resolved or closed.
-    pub over: bool,
+    /// Offset of its `resolved` or `closed`.
+    pub ended: Option<i64>,
+}
+
+impl Incident {
+    /// Was it resolved or closed?
+    pub fn is_over(&self) -> bool {
+        self.ended.is_some()
+    }
 }
 
 /// What is known of an action.
@@ -111,7 +118,7 @@ impl Ledger {
                     openings: *openings,
                     flapping: *flapping,
                     verdict: *verdict,
-                    over: false,
+                    ended: None,
                 };
                 self.incidents.insert(incident.clone(), known);
             }
@@ -126,9 +133,9 @@ impl Ledger {
                     openings: 1,
                     flapping: false,
                     verdict: None,
-                    over: true,
+                    ended: None,
                 };
-                self.incidents.entry(incident.clone()).or_insert_with(unknown).over = true;
+                self.incidents.entry(incident.clone()).or_insert_with(unknown).ended = Some(offset);
             }
             EventKind::NoData => {
                 self.silent.insert(event.service.clone(), offset);
@@ -177,40 +184,33 @@ impl Ledger {
         }
     }
 
-    /// The alert of a clear's channel is cleared, for all pages up to the clear's incident.
+    /// The alerts that a clear was about are cleared, however it ended: nothing more is done about them.
     fn clear(&mut self, clear: &ActionEvent) {
-        for page in self.alerts_of(&clear.incident, clear.target.as_deref()) {
+        let intent = self.actions.get(&clear.action_id).and_then(|action| action.intent.as_ref());
+        let episode = match intent.map(|intent| &intent.kind) {
+            Some(ActionKind::Started { goal }) => goal.get("episode").cloned(),
+            // It was not begun: there was no alert.
+            _ => return,
+        };
+        for page in self.alerts(&clear.incident, episode.as_deref(), clear.target.as_deref()) {
             if let Some(action) = self.actions.get_mut(&page) {
                 action.cleared = true;
             }
         }
     }
 
-    /// Pages of this incident, and of earlier ones of its episode, whose alert is not cleared; of one target if it
-    /// is given.
-    pub fn alerts_of(&self, incident: &IncidentId, target: Option<&str>) -> Vec<ActionId> {
-        let episode = self.episode(incident);
+    /// Pages whose alert is not cleared: of this incident, or of all incidents of an `episode` up to it; of one
+    /// target if it is given.
+    pub fn alerts(&self, incident: &IncidentId, episode: Option<&str>, target: Option<&str>) -> Vec<ActionId> {
         let alerts = self.actions.iter().filter_map(|(id, action)| {
             let (page, of) = action.alert()?;
-            let same = page.incident == *incident || (page.service == incident.service && of == episode);
-            let earlier = page.incident.generation <= incident.generation;
-            let meant = target.is_none_or(|target| page.target.as_deref() == Some(target));
-            (same && earlier && meant).then_some(*id)
+            let meant = match episode {
+                Some(episode) => of == episode && page.incident.generation <= incident.generation,
+                None => page.incident == *incident,
+            };
+            (meant && target.is_none_or(|target| page.target.as_deref() == Some(target))).then_some(*id)
         });
         alerts.collect()
-    }
-
-    /// Name of the episode of an incident, from the incident or from a page of it.
-    fn episode(&self, incident: &IncidentId) -> String {
-        if let Some(known) = self.incidents.get(incident) {
-            return known.episode.to_string();
-        }
-        let pages = self.actions.values().filter_map(Action::alert);
-        pages
-            .filter(|(page, _)| page.incident == *incident)
-            .map(|(_, episode)| episode.to_owned())
-            .next()
-            .unwrap_or_else(|| incident.to_string())
     }
 
     /// The alerts of an episode, by its name.
@@ -266,7 +266,7 @@ impl Ledger {
         let mut acted: Vec<_> = of_service.filter(recent).map(acted).collect();
         acted.sort_by_key(|acted| acted.at_ms);
         History {
-            over: self.incidents.get(incident).is_some_and(|incident| incident.over),
+            over: self.incidents.get(incident).is_some_and(Incident::is_over),
             no_data: self.silent.contains_key(service),
             frozen: false,
             acted,
@@ -297,7 +297,10 @@ impl Ledger {
         let settled_before = self.settled_before;
         self.asked.retain(|_, offset| *offset >= settled_before);
         let waiting: BTreeSet<_> = self.waiting.iter().map(|task| &task.incident).collect();
-        self.incidents.retain(|id, incident| !incident.over || waiting.contains(id));
+        // Not before its end is settled: whoever reads the end again has to know the beginning.
+        self.incidents.retain(|id, incident| {
+            incident.ended.is_none_or(|offset| offset >= settled_before) || waiting.contains(id)
+        });
         let causes = self.waiting.iter().filter_map(|task| match &task.asked_by {
             AskedBy::Action(of) => Some(of.action_id),
             AskedBy::Incident { .. } => None,
@@ -331,3 +334,6 @@ fn acted(intent: &ActionEvent) -> Acted {
         scaled: replicas("from").zip(replicas("to")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use super::channel::{Channels, DEFAULT};
 use super::counters::Counters;
 use super::error::Error;
 use super::frame::{self, Actor};
-use super::ledger::Ledger;
+use super::ledger::{Incident, Ledger};
 use super::page::Page;
 use super::role::{AskedBy, Decision, Role, Task};
 use crate::codec;
@@ -139,7 +139,7 @@ impl Pager {
 }
 
 /// What an event asks of the pager: a page, or to clear what is raised.
-fn asked(offset: i64, event: &IncidentEvent, ledger: &Ledger) -> Vec<Task> {
+pub(super) fn asked(offset: i64, event: &IncidentEvent, ledger: &Ledger) -> Vec<Task> {
     let asked_by = AskedBy::Incident { offset, event: Box::new(event.clone()) };
     let clear = |of: &IncidentId, incident: &IncidentId, channel: &str| Task {
         action_id: ActionId::follow_up(of, codec::incident::name(&event.kind), channel),
@@ -163,7 +163,7 @@ fn asked(offset: i64, event: &IncidentEvent, ledger: &Ledger) -> Vec<Task> {
             Vec::new()
         }
         EventKind::Resolved { incident, .. } | EventKind::Closed { incident, .. } => {
-            let alerts = ledger.alerts_of(incident, None);
+            let alerts = ledger.alerts(incident, cleared_episode(event, ledger).as_deref(), None);
             let pages = alerts.iter().filter_map(|id| ledger.action(id)?.intent.as_ref());
             by_channel(pages).into_keys().map(|channel| clear(incident, incident, &channel)).collect()
         }
@@ -188,10 +188,11 @@ fn by_channel<'a>(pages: impl Iterator<Item = &'a ActionEvent>) -> BTreeMap<Stri
 }
 
 /// The only reasons not to send: nobody needs it any more.
-fn suppressed(task: &Task, ledger: &Ledger) -> Option<ActionKind> {
+pub(super) fn suppressed(task: &Task, ledger: &Ledger) -> Option<ActionKind> {
     let reason = match &task.asked_by {
-        _ if task.verb == "clear" => {
-            ledger.alerts_of(&task.incident, Some(&task.target)).is_empty().then_some("no_alert")
+        AskedBy::Incident { event, .. } if task.verb == "clear" => {
+            let episode = cleared_episode(event, ledger);
+            ledger.alerts(&task.incident, episode.as_deref(), Some(&task.target)).is_empty().then_some("no_alert")
         }
         AskedBy::Incident { event, .. } => {
             // What a resolve itself requests (`if: recovered`) belongs to an incident that is over, always.
@@ -203,11 +204,22 @@ fn suppressed(task: &Task, ledger: &Ledger) -> Option<ActionKind> {
     reason.map(|reason| ActionKind::Suppressed { reason: reason.to_owned() })
 }
 
-fn is_over(ledger: &Ledger, incident: &IncidentId) -> bool {
-    ledger.incident(incident).is_some_and(|known| known.over)
+/// The episode all of whose alerts an event clears; `None` if only those of its incident.
+fn cleared_episode(event: &IncidentEvent, ledger: &Ledger) -> Option<String> {
+    match &event.kind {
+        EventKind::EpisodeEnded { episode, .. } => Some(episode.to_string()),
+        EventKind::Closed { incident, .. } => {
+            ledger.incident(incident).filter(|known| known.flapping).map(|known| known.episode.to_string())
+        }
+        _ => None,
+    }
 }
 
-fn decide(task: &Task, ledger: &Ledger, now_ms: i64) -> Decision<Page> {
+fn is_over(ledger: &Ledger, incident: &IncidentId) -> bool {
+    ledger.incident(incident).is_some_and(Incident::is_over)
+}
+
+pub(super) fn decide(task: &Task, ledger: &Ledger, now_ms: i64) -> Decision<Page> {
     let begun = ledger.intent(&task.action_id);
     if let Some(ActionKind::Suppressed { reason }) = suppressed(task, ledger) {
         return Decision::Settle(match begun {
@@ -216,30 +228,23 @@ fn decide(task: &Task, ledger: &Ledger, now_ms: i64) -> Decision<Page> {
             Some(_) => ActionKind::Unknown { reason: format!("it may have been sent before a restart; now {reason}") },
         });
     }
-    let known = ledger.incident(&task.incident);
-    let episode = known.map_or_else(|| task.incident.to_string(), |known| known.episode.to_string());
     let attempt = begun.map_or(1, |begun| begun.attempt + 1);
-    let mut goal = BTreeMap::from([("channel".to_owned(), task.target.clone())]);
-    let raised = begun.and_then(|begun| match &begun.kind {
-        ActionKind::Started { goal } => goal.get("episode").cloned(),
-        _ => None,
-    });
-    let episode = raised.unwrap_or(episode);
-    // An alert is what is cleared later: not a page about something that is over.
-    if task.verb == "page" && !is_over(ledger, &task.incident) {
-        goal.insert("episode".to_owned(), episode.clone());
-    }
-    let episode = match &task.asked_by {
-        AskedBy::Incident { event, .. } => match &event.kind {
-            EventKind::EpisodeEnded { episode, .. } => episode.to_string(),
-            _ => episode,
-        },
-        // About an incident that is over, or of which nothing is known: an alert of its own, for a human to close.
-        AskedBy::Action(_) if known.is_none_or(|known| known.over) => {
-            goal.remove("episode");
-            task.action_id.to_string()
+    let known = ledger.incident(&task.incident);
+    let of_incident = known.map_or_else(|| task.incident.to_string(), |known| known.episode.to_string());
+    // The key of the alert, and the episode for the ledger: of a page, the one with which it will be cleared; of a
+    // clear, the one all of whose alerts it clears.
+    let (key, episode) = match &task.asked_by {
+        AskedBy::Incident { event, .. } if task.verb == "clear" => {
+            let cleared = cleared_episode(event, ledger);
+            (cleared.clone().unwrap_or(of_incident), cleared)
         }
-        AskedBy::Action(_) => episode,
+        // About an incident that is over: nothing will clear it.
+        AskedBy::Incident { .. } if is_over(ledger, &task.incident) => (of_incident, None),
+        // Of which nothing is known, or that is over: an alert of its own, for a human to close.
+        AskedBy::Action(_) if known.is_none_or(Incident::is_over) => (task.action_id.to_string(), None),
+        _ => (of_incident.clone(), Some(of_incident)),
     };
-    Decision::Begin { goal, order: Page::of(task, ledger, episode, attempt, now_ms) }
+    let mut goal = BTreeMap::from([("channel".to_owned(), task.target.clone())]);
+    goal.extend(episode.map(|episode| ("episode".to_owned(), episode)));
+    Decision::Begin { goal, order: Page::of(task, ledger, key, attempt, now_ms) }
 }

@@ -79,11 +79,16 @@ impl io::Write for Printed {
 
 /// The pager with `tsa_ops` at the twin, if there is one.
 fn start(stage: &Stage, twin: Option<&Twin>) -> (Actor, Printed) {
+    start_as(stage, twin, "a")
+}
+
+fn start_as(stage: &Stage, twin: Option<&Twin>, instance: &str) -> (Actor, Printed) {
     let printed = Printed::default();
     let webhook = twin.map(|twin| Channel::Webhook(Webhook::new(&twin.url, &BTreeMap::new()).unwrap()));
     let by_name = webhook.map(|webhook| ("tsa_ops".to_owned(), webhook)).into_iter().collect();
     let channels = Channels::new(by_name, Console::new(printed.clone()));
-    (pager::start(pager::Options { frame: stage.options(), channels }).unwrap(), printed)
+    let frame = hms_ops::actors::frame::Options { instance: instance.to_owned(), ..stage.options() };
+    (pager::start(pager::Options { frame, channels }).unwrap(), printed)
 }
 
 fn page(generation: u64, channel: &str) -> hms_ops::model::incident::IncidentEvent {
@@ -315,4 +320,24 @@ fn a_deaf_channel_holds_up_no_other() {
 
 fn page_of_step(generation: u64, step: u32) -> hms_ops::model::incident::IncidentEvent {
     requested(generation, step, "page", &[])
+}
+
+/// Two pagers share the partitions; the one that raised the alert goes, the other one clears it.
+#[test]
+fn whoever_takes_a_partition_over_clears_what_its_predecessor_raised() {
+    let stage = Stage::new(2);
+    let twin = Twin::start(&stage, &[]);
+    stage.settled_before(0);
+    let (first, _) = start(&stage, Some(&twin));
+    stage.tell(&[opened(1, false), page(1, "tsa_ops")]);
+    assert_eq!(twin.next().0, page_id(1));
+    stage.outcomes(1);
+    let (second, _) = start_as(&stage, Some(&twin), "b");
+    first.stop().unwrap();
+    stage.tell(&[resolved(1)]);
+    assert_eq!(twin.next().1["kind"], "clear");
+    let seen = stage.outcomes(2);
+    assert_eq!(story(&seen), ["page started #1", "page done #1", "clear started #1", "clear done #1"]);
+    second.stop().unwrap();
+    assert!(twin.is_silent());
 }
