@@ -70,7 +70,7 @@ fn when_more_lanes_do_not_help_somebody_is_paged() {
             "requested  scale_up compute=+2",
             "2 -> 4 replicas",
             "requested  page channel=tsa_ops severity=critical",
-            "fresh readings are still over it",
+            "fresh readings are over it",
             "paged      tsa_ops",
             "incident   DCA_Luggage_Scanner.1, still open",
             "vault      7 of its 7 records",

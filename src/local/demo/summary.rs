@@ -12,11 +12,11 @@ use crate::vault::Vault;
 use crate::vault::decode::ByTopic;
 use crate::vault::find::{Query, find};
 
-/// What the vault has of an incident, a line a record, by append time.
+/// What the vault has of an incident by append time: the place of each record, and what it says.
 ///
 /// # Errors
 /// The vault cannot be read.
-pub fn entries(stage: &Stage, incident: &IncidentId) -> Result<Vec<String>, Error> {
+pub fn entries(stage: &Stage, incident: &IncidentId) -> Result<Vec<(String, String)>, Error> {
     let vault = Vault::open(&stage.vault.display().to_string())?;
     let query = Query { service: Some(incident.service.to_string()), ..Query::default() };
     let findings = stage.runtime.block_on(find(&vault, &query, &ByTopic))?;
@@ -24,8 +24,8 @@ pub fn entries(stage: &Stage, incident: &IncidentId) -> Result<Vec<String>, Erro
     let entries = findings.found.into_iter().filter_map(|found| {
         let value = found.decoded.ok()?;
         let word = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-        let place = format!("{}/{}", found.log, found.entry.offset);
-        (word("incident") == name).then(|| format!("{place:<24} {} {}", word("event"), word("verb")))
+        let what = format!("{} {}", word("event"), word("verb")).trim_end().to_owned();
+        (word("incident") == name).then(|| (format!("{}/{}", found.log, found.entry.offset), what))
     });
     Ok(entries.collect())
 }
@@ -39,7 +39,7 @@ pub struct Summary<'a> {
     /// Readings that the cluster has acknowledged.
     pub acknowledged: &'a AtomicU64,
     /// What the vault has of the incident.
-    pub entries: Vec<String>,
+    pub entries: Vec<(String, String)>,
     /// How many records the bus has of it.
     pub records: usize,
 }
@@ -63,6 +63,7 @@ impl fmt::Display for Summary<'_> {
             self.entries.len(),
             self.records
         )?;
-        self.entries.iter().try_for_each(|entry| writeln!(f, "             {}", entry.trim_end()))
+        let width = self.entries.iter().map(|(place, _)| place.len()).max().unwrap_or(0);
+        self.entries.iter().try_for_each(|(place, what)| writeln!(f, "             {place:<width$}  {what}"))
     }
 }

@@ -7,7 +7,7 @@ use crate::model::action::{ActionEvent, ActionKind};
 use crate::model::incident::{Basis, EventKind, Fresh, IncidentEvent, Recovered, Verdict};
 
 /// Seconds of queue that one character of the bar stands for, and its longest.
-const BAR: (f64, usize) = (2.0, 24);
+const BAR: (f64, usize) = (2.0, 20);
 
 /// The incident that an event is about.
 pub fn incident_of(kind: &EventKind) -> Option<&IncidentId> {
@@ -37,7 +37,7 @@ pub fn queue(queue_s: f64, threshold_s: f64, lanes: u32) -> String {
     let below = cells(queue_s.min(threshold_s));
     let bar = format!("{}{}", "▒".repeat(below), "█".repeat(cells(queue_s).saturating_sub(below)));
     let lanes = if lanes == 1 { "1 lane".to_owned() } else { format!("{lanes} lanes") };
-    format!("{queue_s:>3.0} s {bar:<width$} {lanes}", width = 20)
+    format!("{queue_s:>3.0} s {bar:<longest$} {lanes}")
 }
 
 /// An event of `ops.incidents`.
@@ -98,7 +98,7 @@ pub fn action(event: &ActionEvent, goal: Option<&BTreeMap<String, String>>) -> S
 
 /// The estimate is left out: it also covers what is older than the window.
 fn resolved(Recovered { n, over, .. }: &Recovered) -> String {
-    format!("{over} of {n} readings over it")
+    format!("{over} of {n} readings over the threshold")
 }
 
 /// The whole proof in words: so many over, so few allowed.
@@ -112,7 +112,7 @@ fn why(basis: Basis, fresh: Option<&Fresh>) -> String {
     match (basis, fresh) {
         (Basis::Opened, _) => String::new(),
         (Basis::Resolved, _) => ", because it is over".to_owned(),
-        (Basis::FreshData, Some(fresh)) => format!(", {} of {} fresh readings are still over it", fresh.over, fresh.n),
+        (Basis::FreshData, Some(fresh)) => format!(", {} of {} fresh readings are over it", fresh.over, fresh.n),
         (Basis::FreshData, None) => ", still breached".to_owned(),
         (Basis::InsufficientFreshData, _) => ", too few fresh readings".to_owned(),
     }

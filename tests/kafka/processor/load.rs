@@ -14,14 +14,13 @@ pub struct Load {
 }
 
 impl Load {
-    /// Emits `sensor` for each of `services` once a `pace`. The value is that of `value`, asked with the place of
-    /// the service in the list and the time in ms.
+    /// Calls `emit` for each of `services` once a `pace`, with the place of the service in the list, its id, and
+    /// the time in ms.
     pub fn start(
         fleet: &Arc<Fleet>,
         services: &[String],
-        sensor: &'static str,
         pace: Duration,
-        value: impl Fn(usize, i64) -> f64 + Send + 'static,
+        mut emit: impl FnMut(&Fleet, usize, &str, i64) + Send + 'static,
     ) -> Self {
         let stopped = Arc::new(AtomicBool::new(false));
         let (fleet, services, stop) = (fleet.clone(), services.to_vec(), stopped.clone());
@@ -30,7 +29,7 @@ impl Load {
             while !stop.load(Ordering::Relaxed) {
                 let now = now_ms();
                 for (place, service) in services.iter().enumerate() {
-                    fleet.emit(service, sensor, value(place, now));
+                    emit(&fleet, place, service, now);
                 }
                 // The pace is the point; a late round is not made up for.
                 next = (next + pace).max(Instant::now());

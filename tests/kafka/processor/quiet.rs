@@ -25,7 +25,7 @@ fn is_activated(kind: &EventKind) -> bool {
     matches!(kind, EventKind::SpecActivated { .. })
 }
 
-/// Five readings, then nothing: `no_data` fires by ticks alone, and no tick comes where a sensor speaks.
+/// Five readings, then nothing: `no_data` fires by ticks alone.
 #[test]
 fn a_quiet_partition_is_ticked() {
     let fleet = Fleet::new("quiet");
