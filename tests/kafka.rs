@@ -6,6 +6,8 @@
 #[path = "kafka/harness.rs"]
 mod harness;
 
+#[path = "kafka/actors.rs"]
+mod actors;
 #[path = "kafka/archiver.rs"]
 mod archiver;
 #[path = "kafka/bus.rs"]
@@ -16,6 +18,8 @@ mod group;
 mod local;
 #[path = "oracle/mod.rs"]
 mod oracle;
+#[path = "kafka/pager.rs"]
+mod pager;
 #[path = "kafka/processor.rs"]
 mod processor;
 #[path = "kafka/sdk.rs"]

@@ -19,6 +19,7 @@ use crate::model::topics::Topics;
 use crate::vault::archive::Limits;
 use crate::vault::{LogId, Vault, VaultError};
 
+mod commits;
 mod keeper;
 
 use keeper::Keeper;
@@ -95,8 +96,7 @@ impl Error {
             Self::Bus(error) => {
                 matches!(error.verdict(), Verdict::Retry | Verdict::AbortAndRewind | Verdict::Recreate)
             }
-            Self::Vault(error) => error.is_retriable(),
-            Self::NotHeld { .. } | Self::Start(_) => false,
+            Self::Vault(_) | Self::NotHeld { .. } | Self::Start(_) => false,
         }
     }
 }

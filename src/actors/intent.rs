@@ -1,6 +1,7 @@
 //! The intent of a scaling: an absolute goal, fenced by the object's identity and version, written down before
 //! anything is done; and the rule that says, after a crash, what is left to do of one. Pure.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::scaling::Bound;
@@ -21,6 +22,36 @@ pub struct Goal {
     pub resource_version: String,
     /// What was asked for and which bound made less of it, if one did.
     pub clamped: Option<(i64, Bound)>,
+}
+
+impl Goal {
+    /// As it stands on `ops.actions`.
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let mut map = BTreeMap::from([
+            ("from".to_owned(), self.from.to_string()),
+            ("to".to_owned(), self.to.to_string()),
+            ("uid".to_owned(), self.uid.clone()),
+            ("generation".to_owned(), self.generation.to_string()),
+            ("resource_version".to_owned(), self.resource_version.clone()),
+        ]);
+        if let Some((asked, bound)) = self.clamped {
+            map.insert("asked".to_owned(), asked.to_string());
+            map.insert("bound".to_owned(), bound.name().to_owned());
+        }
+        map
+    }
+
+    /// Reads it back; `None` if that is no goal. What was asked for is left out: it decides nothing any more.
+    pub fn from_map(map: &BTreeMap<String, String>) -> Option<Self> {
+        Some(Self {
+            from: map.get("from")?.parse().ok()?,
+            to: map.get("to")?.parse().ok()?,
+            uid: map.get("uid")?.clone(),
+            generation: map.get("generation")?.parse().ok()?,
+            resource_version: map.get("resource_version")?.clone(),
+            clamped: None,
+        })
+    }
 }
 
 impl fmt::Display for Goal {
@@ -122,6 +153,18 @@ mod tests {
             (None, Resume::Unknown(Lost::Gone)),
         ] {
             assert_eq!(resume(&intent(), world.as_ref()), expected, "{world:?}");
+        }
+    }
+
+    #[test]
+    fn a_goal_comes_back_from_the_bus_without_what_was_asked_for() {
+        let clamped = Goal { clamped: Some((13, Bound::MaxStep)), ..intent() };
+        assert_eq!(clamped.to_map()["bound"], "max_step");
+        assert_eq!(Goal::from_map(&clamped.to_map()), Some(intent()));
+        for missing in ["from", "to", "uid", "generation", "resource_version"] {
+            let mut map = intent().to_map();
+            map.remove(missing);
+            assert_eq!(Goal::from_map(&map), None, "{missing}");
         }
     }
 

@@ -1,8 +1,38 @@
-//! The actors: guard -> act -> outcome. So far their pure part: what may be done ([`guard`], [`reason`]), how much
-//! ([`scaling`]), and what is left of it after a crash ([`intent`]).
+//! The actors: what was requested on `ops.incidents` is done in the world, and all of it is written to `ops.actions`.
+//!
+//! ```text
+//! ops.incidents -> ledger -> guard -> intent --commit--> act in the world -> outcome --commit--> ops.actions
+//!                    ^                                                                               |
+//!                    +----------------- what was done, by us before a crash and by others -----------+
+//! ```
+//!
+//! Written once, for every actor: [`frame`] (the thread, its sessions with the bus), `desk` (one session: read,
+//! decide, commit), `restore` (taking a partition over), `work` (what is being done), [`ledger`] (what is known;
+//! pure), [`bookmark`], [`counters`].
+//! What makes an actor what it is, is its [`role`]: [`autoscaler`] ([`guard`], [`scaling`], [`intent`], [`reason`];
+//! pure), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom).
+//!
+//! The [`archiver`] decides nothing and stands apart: it has neither this frame nor a part in `ops.actions`.
 
 pub mod archiver;
+pub mod autoscaler;
+pub mod bookmark;
+pub mod channel;
+pub mod counters;
+mod desk;
+pub mod error;
+pub mod frame;
 pub mod guard;
 pub mod intent;
+pub mod ledger;
+pub mod page;
+pub mod pager;
 pub mod reason;
+mod restore;
+pub mod role;
 pub mod scaling;
+mod work;
+
+pub use counters::Counters;
+pub use error::Error;
+pub use frame::{Actor, Options};

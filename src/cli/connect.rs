@@ -18,7 +18,7 @@ pub struct Connect {
     #[arg(long, env = "OPS_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
     pub brokers: String,
     /// Goes before the name of every topic, to keep installations apart on one cluster.
-    #[arg(long, env = "OPS_TOPIC_PREFIX", default_value = "", hide = true, value_name = "TEXT")]
+    #[arg(long, alias = "prefix", env = "OPS_TOPIC_PREFIX", default_value = "", hide = true, value_name = "TEXT")]
     pub topic_prefix: String,
     /// A setting of the Kafka client (may be repeated). Secrets only as KEY.file=PATH or by the environment.
     #[arg(long = "kafka", value_name = "KEY=VALUE", value_parser = pair)]

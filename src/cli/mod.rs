@@ -1,15 +1,19 @@
 //! The command line: arguments in, text or JSON out. One file per command; exit codes 0 yes, 1 no, 2 error.
 
+pub mod act;
 pub mod act_archiver;
 pub mod backtest;
 pub mod check;
+pub mod config;
 pub mod connect;
+pub mod demo;
 pub mod dta;
 pub mod emit;
 pub mod history;
 pub mod process;
 pub mod register;
 pub mod services;
+pub mod status;
 pub mod stop;
 pub mod topics;
 
@@ -29,13 +33,16 @@ struct Cli {
 /// Each command's arguments live in its own file.
 #[derive(Subcommand)]
 enum Command {
+    Act(act::Args),
     Backtest(backtest::Args),
     Check(check::Args),
+    Demo(demo::Args),
     Dta(dta::Args),
     Process(process::Args),
     Emit(emit::Args),
     Register(register::Args),
     Services(services::Args),
+    Status(status::Args),
     Topics(topics::Args),
     Unregister(services::UnregisterArgs),
 }
@@ -45,15 +52,23 @@ pub fn main() -> ExitCode {
     // Before anything can use apache-avro: a hostile count in a datum must not end the process.
     crate::codec::format::bound_allocations();
     let command = Cli::parse().command;
-    crate::telemetry::log::init(if matches!(command, Command::Process(_)) { "info" } else { "warn" });
+    crate::telemetry::log::init(match command {
+        Command::Process(_) | Command::Act(_) => "info",
+        // A Kafka that has just been started makes its clients wait, which is no news to who watches a story.
+        Command::Demo(_) => "warn,hms_ops::bus=error",
+        _ => "warn",
+    });
     match command {
+        Command::Act(args) => exit(act::run(&args)),
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Check(args) => exit(check::run(args)),
+        Command::Demo(args) => exit(demo::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
         Command::Process(args) => exit(process::run(&args)),
         Command::Emit(args) => exit(emit::run(&args)),
         Command::Register(args) => exit(register::run(&args)),
         Command::Services(args) => exit(services::run(&args)),
+        Command::Status(args) => status::run(&args).unwrap_or_else(|error| exit(Err(error))),
         Command::Topics(args) => exit(topics::run(&args)),
         Command::Unregister(args) => exit(services::unregister(&args)),
     }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use crate::bus::{Admin, Settings, TopicSpec};
+use super::connect::Connect;
+use crate::bus::{Admin, TopicSpec};
 use crate::model::topic_files::{self, Actual, Difference, Overrides, Topic, differences};
 
 /// Makes the topics of the cluster as they are declared, or shows where they differ.
@@ -34,9 +35,6 @@ enum Command {
 
 #[derive(clap::Args, Debug)]
 struct Options {
-    /// The cluster, host:port[,host:port...].
-    #[arg(long, env = "OPS_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
-    brokers: String,
     /// Topic files (*.yaml) to use instead of those that come with the program.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -46,24 +44,23 @@ struct Options {
     /// Copies of each partition, instead of what the files say.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     replication: Option<i32>,
-    /// Goes before every topic's name, to keep installations apart on one cluster.
-    #[arg(long, default_value = "", value_name = "TEXT")]
-    prefix: String,
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// Runs the command; `Ok(false)` if the cluster differs from what is declared.
 pub fn run(args: &Args) -> anyhow::Result<bool> {
     let (Command::Apply(options) | Command::Diff(options)) = &args.command;
-    let overrides =
-        Overrides { prefix: options.prefix.clone(), partitions: options.partitions, replication: options.replication };
+    let prefix = options.connect.topic_prefix.clone();
+    let overrides = Overrides { prefix, partitions: options.partitions, replication: options.replication };
     let topics = match &options.dir {
         Some(dir) => from_directory(dir, &overrides)?,
         None => topic_files::declared(&overrides),
     };
-    let admin = Admin::new(&Settings::new(&options.brokers, "ops-topics"))?;
+    let admin = Admin::new(&options.connect.reach("ops-topics")?.0)?;
     let actual = describe(&admin, &topics)?;
     let found = differences(&topics, &actual);
     match args.command {

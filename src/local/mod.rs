@@ -3,5 +3,6 @@
 //!
 //! Not for production: one node, no replication, a scratch directory that is removed at the end.
 
+pub mod demo;
 pub mod kafka;
 pub mod world;

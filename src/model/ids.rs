@@ -159,7 +159,17 @@ pub struct ActionId([u8; 16]);
 impl ActionId {
     /// The first 16 bytes of SHA-256 over `{incident}\n{step}\n{call}`.
     pub fn of(incident: &IncidentId, step: u32, call: u32) -> Self {
-        let digest = Sha256::digest(format!("{incident}\n{step}\n{call}").as_bytes());
+        Self::digest(&format!("{incident}\n{step}\n{call}"))
+    }
+
+    /// An action that no step asks for but an event does (`what`: `resolved`, `unknown`, ...): the first 16 bytes of
+    /// SHA-256 over `{of}\n{what}\n{target}`. No step is called like an event, so it never is the id of a call.
+    pub fn follow_up(of: &impl fmt::Display, what: &str, target: &str) -> Self {
+        Self::digest(&format!("{of}\n{what}\n{target}"))
+    }
+
+    fn digest(text: &str) -> Self {
+        let digest = Sha256::digest(text.as_bytes());
         let mut id = [0; 16];
         id.copy_from_slice(&digest[..16]);
         Self(id)

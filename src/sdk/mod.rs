@@ -6,22 +6,26 @@
 //! - [`catalog`]: `ops.services` as it is now.
 //! - [`register`](mod@register): publish a spec, or retire a service, and wait until the processor has taken it up.
 //! - [`emit`]: check readings against the catalog and publish them; [`retime`]: recorded time onto now.
+//! - [`status`](mod@status): how services are, from what the processor and the actors have published.
 
 pub mod catalog;
 pub mod emit;
 pub mod register;
 pub mod retime;
+pub mod status;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::bus::error::Place;
 use crate::bus::{self, Flushed, Message, Next, Reader};
 use crate::model::ServiceId;
 use crate::spec::Findings;
+use crate::telemetry::clock::now_ms;
 
 pub use catalog::{Catalog, UnknownService};
 pub use emit::Emitter;
 pub use register::{Activation, Registered, register, unregister};
+pub use status::{Board, Status, status};
 
 /// How long a read of what a topic holds may stand still: longer than an open transaction of a dead writer, which
 /// a committed reader waits for.
@@ -83,12 +87,6 @@ fn acknowledged(flushed: &Flushed) -> Result<(), Error> {
     }
     let reason = flushed.failed.keys().next().cloned();
     Err(Error::NotDelivered { reason: reason.unwrap_or_else(|| "no answer in time".to_owned()) })
-}
-
-/// The host's clock, ms since the epoch: stamps and ages for people, the time of readings that have none.
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What is left until `deadline`; zero if it is over.

@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Catalog, Error, acknowledged, drain, left, now_ms};
+use super::{Catalog, Error, acknowledged, left, now_ms, status};
 use crate::bus::{self, Isolation, Next, Offsets, Producer, Reader, Record, Settings};
-use crate::codec::{self, state::StateRecord};
+use crate::codec;
 use crate::model::incident::{EventKind, IncidentEvent};
 use crate::model::registration::Registration;
 use crate::model::spec::Spec;
@@ -96,7 +96,7 @@ pub fn register(settings: &Settings, topics: &Topics, text: &str, options: &Opti
     }
     let taken_up =
         |event: &IncidentEvent| event.spec_hash == spec.hash && matches!(event.kind, EventKind::SpecActivated { .. });
-    let in_force = || active_hash(settings, &offsets, topics, &spec.id).map(|hash| hash == Some(spec.hash));
+    let in_force = || status::active_hash(settings, &offsets, topics, &spec.id).map(|hash| hash == Some(spec.hash));
     // Before anything that may set the processor going, so that no answer is missed.
     let mut answers = Answers::from_now(settings, &offsets, topics, &spec.id)?;
     if change == Change::Unchanged && options.wait.is_some() && in_force()? {
@@ -199,27 +199,4 @@ impl Answers {
             }
         }
     }
-}
-
-/// The hash of the spec by which the processor judges a service, as of its last cut.
-fn active_hash(
-    settings: &Settings,
-    offsets: &Offsets,
-    topics: &Topics,
-    id: &ServiceId,
-) -> Result<Option<SpecHash>, bus::Error> {
-    let partition = id.home(offsets.partitions(&topics.metrics)?);
-    let low = offsets.watermarks(&topics.state, partition)?.low;
-    let mut reader =
-        Reader::open(settings, &topics.state, Isolation::Committed, [(partition, low)])?.until_now(offsets)?;
-    let mut found = None;
-    drain(&mut reader, &topics.state, |message| {
-        if message.key() != Some(id.as_str().as_bytes()) {
-            return;
-        }
-        if let Some(Ok(StateRecord::Service(record))) = message.value().map(codec::state::decode_state) {
-            found = record.active.map(|active| SpecHash::of(&active.spec));
-        }
-    })?;
-    Ok(found)
 }

@@ -1,14 +1,18 @@
-//! `ops register`, `ops services`, `ops emit` as a shell sees them, on a cluster where no processor runs.
+//! `ops register`, `ops services`, `ops emit`, `ops status` as a shell sees them: first where no processor runs, at
+//! the end with one.
 
 use std::fs;
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use hms_ops::bus::{Admin, Isolation, Next, Offsets, Reader, TopicSpec};
 use hms_ops::codec;
 use hms_ops::model::reading::Reading;
 use hms_ops::model::topic_files::{Overrides, declared};
 use hms_ops::model::topics::Topics;
+use hms_ops::sdk::status::{Board, Quality, SloState, Status};
+use hms_ops::telemetry::clock::now_ms;
 
 use crate::harness::*;
 
@@ -111,6 +115,37 @@ fn spec(id: &str, owner: &str) -> String {
     format!(
         "id: {id}\nowner: {owner}\nsensors:\n  - name: queue_time_seconds\nplaybook:\n  - always:\n    log_to: HMS-DTA\n"
     )
+}
+
+/// `ops process` of an installation; it is killed when the test ends.
+struct Processor(Child);
+
+impl Processor {
+    fn start(at: &Installation) -> Self {
+        let group = format!("{}processor", at.prefix);
+        let mut command = at.command(&["process", "--group", &group]);
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Processor {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Follows the status until it is as wanted.
+fn wait_for(board: &mut Board, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = board.statuses(now_ms()).pop().unwrap();
+        if wanted(&status) {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "{what} never came: {status:#?}");
+        board.wait(Duration::from_secs(1)).unwrap();
+    }
 }
 
 /// Where readings of a service belong.
@@ -232,9 +267,9 @@ fn retime_maps_recorded_time_onto_now_and_waits_until_it_is_due() {
     at.register("Scanner", "TSA", &["--no-wait"]);
     let rows = "timestamp,value\n2015-07-10 00:00:00,1\n2015-07-10 12:00:00,2\n2015-07-11 00:00:00,3\n";
     let flags = ["emit", "--stdin", "--service", "Scanner", "--sensor", "queue_time_seconds", "--retime", "86400"];
-    let before = hms_ops::sdk::now_ms();
+    let before = now_ms();
     let shown = at.ops_with(&flags, rows);
-    let after = hms_ops::sdk::now_ms();
+    let after = now_ms();
     assert_eq!(shown.code, Some(0), "{}", shown.err);
     let times: Vec<_> = at.readings().iter().map(|(_, reading)| reading.ts).collect();
     assert_eq!([times[1] - times[0], times[2] - times[0]], [500, 1000]);
@@ -276,4 +311,61 @@ fn without_a_cluster_the_error_says_where_it_was_looked_for() {
     let shown = Shown::of(&output);
     assert_eq!(shown.code, Some(2));
     assert!(shown.err.contains("no Kafka answers at 127.0.0.1:1"), "{}", shown.err);
+}
+
+/// Registered, taken up; good readings: healthy; bad ones: breached at once; a wrong one: in the dead letters;
+/// unregistered: gone.
+#[test]
+fn with_a_processor_the_whole_life_of_a_service_shows() {
+    let at = Installation::new();
+    let text = format!(
+        "{}slo:\n  target: queue_time_seconds\n  threshold: 30\n  window_seconds: 300\n  min_samples: 3\n",
+        spec("Scanner", "TSA")
+    );
+    let shown = at.register_text(&text, &["--no-wait"]);
+    assert_eq!(shown.code, Some(0), "{}", shown.err);
+    let shown = at.ops(&["status", "Scanner"]);
+    assert!(shown.code == Some(2) && shown.out.contains("unknown (inactive"), "{shown:?}");
+
+    let _processor = Processor::start(&at);
+    // Not new, but nobody has taken it up before.
+    let shown = at.register_text(&text, &["--wait", "60"]);
+    assert!(shown.code == Some(0) && shown.err.contains("the processor"), "{shown:?}");
+    assert!(!shown.err.contains("no processor"), "{shown:?}");
+    let began = Instant::now();
+    let shown = at.register_text(&text, &["--wait", "60"]);
+    assert!(shown.err.contains("the processor judges by it"), "{shown:?}");
+    assert!(began.elapsed() < Duration::from_secs(30), "the same text again is found, not waited for");
+
+    let emit = |value: &str, n: usize| {
+        let rows = format!("{{\"value\":{value}}}\n").repeat(n);
+        let flags = ["emit", "--stdin", "--service", "Scanner", "--sensor", "queue_time_seconds"];
+        let shown = at.ops_with(&flags, &rows);
+        assert_eq!(shown.code, Some(0), "{}", shown.err);
+    };
+    let mut board = Board::open(&settings(), &at.topics, Some("Scanner")).unwrap();
+    emit("12", 20);
+    let status = wait_for(&mut board, "healthy", |status| status.n == Some(20));
+    assert_eq!((status.slo_state, status.quality, status.over), (SloState::Healthy, Quality::Fresh, Some(0)));
+    assert_eq!(status.p95_estimate, Some(12.0));
+
+    emit("38", 5);
+    let status = wait_for(&mut board, "breached", |status| status.slo_state == SloState::Breached);
+    assert_eq!(status.open_incidents[0].incident.to_string(), "Scanner.1");
+    let status = wait_for(&mut board, "its counts", |status| status.over == Some(5));
+    assert_eq!((status.n, status.rank), (Some(25), Some(24)));
+
+    produce(&at.topics.metrics, home("Scanner"), &["{\"service\":\"Scanner\",\"sensor\":\"nope\",\"value\":1}"]);
+    let status = wait_for(&mut board, "the dead letter", |status| status.last_rejected.is_some());
+    assert_eq!(serde_json::to_value(&status.rejected).unwrap(), serde_json::json!({"unknown_sensor": 1}));
+
+    let shown = at.ops(&["status", "Scanner", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!((shown.code, &json["slo_state"], &json["over"]), (Some(1), &"breached".into(), &5.into()), "{json}");
+    assert_eq!(at.ops(&["status"]).code, Some(1));
+
+    let shown = at.ops(&["unregister", "Scanner", "--wait", "60"]);
+    assert!(shown.code == Some(0) && shown.err.contains("taken it up"), "{shown:?}");
+    let shown = at.ops(&["status"]);
+    assert!(shown.code == Some(2) && shown.err.contains("no service is registered"), "{shown:?}");
 }

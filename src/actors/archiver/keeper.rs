@@ -19,17 +19,14 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
+use super::commits::Commits;
 use super::{Error, Options};
-use crate::bus::{
-    self, GroupConsumer, Message, Outcome, PartitionOffset, Rebalance, Settings, TransactionalProducer, Verdict,
-};
+use crate::bus::{self, GroupConsumer, Message, Rebalance, Verdict};
 use crate::vault::archive::Batcher;
 use crate::vault::{Appended, Entry, Header, LogId, SegmentDraft, Vault, VaultError};
 
 /// The longest wait for a record: how late a request to stop may be noticed.
 const POLL: Duration = Duration::from_millis(100);
-/// Between two commits of offsets, which are for whoever watches the lag.
-const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// The first and the longest wait after a vault that refused.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
@@ -42,7 +39,7 @@ pub(super) struct Keeper {
     batcher: Batcher,
     shelves: BTreeMap<i32, Shelf>,
     schemas_kept: bool,
-    ledger: Ledger,
+    commits: Commits,
     /// What the batcher's milliseconds count from.
     began: Instant,
 }
@@ -87,7 +84,7 @@ impl Keeper {
             batcher: Batcher::new(options.limits),
             shelves: BTreeMap::new(),
             schemas_kept: false,
-            ledger: Ledger::new(&options.settings, format!("{}-{instance}", options.group)),
+            commits: Commits::new(&options.settings, format!("{}-{instance}", options.group)),
             began: Instant::now(),
         })
     }
@@ -115,8 +112,8 @@ impl Keeper {
         for draft in self.batcher.due(self.now_ms()) {
             self.store(consumer, draft, None)?;
         }
-        if self.ledger.is_due() {
-            self.ledger.commit(consumer, self.settled());
+        if self.commits.is_due() {
+            self.commits.commit(consumer, self.settled());
         }
         Ok(self.wait())
     }
@@ -272,8 +269,8 @@ impl Rebalance for Keeper {
                 }
             }
         }
-        self.ledger.commit(consumer, durable);
-        self.ledger.forget(partitions);
+        self.commits.commit(consumer, durable);
+        self.commits.forget(partitions);
     }
 
     fn lost(&mut self, _: &GroupConsumer, partitions: &[i32]) {
@@ -281,65 +278,7 @@ impl Rebalance for Keeper {
             self.batcher.forget(&self.log(*partition));
             self.shelves.remove(partition);
         }
-        self.ledger.forget(partitions);
-    }
-}
-
-/// Commits offsets. Nothing hangs on them, so what goes wrong here is said and tried again, no more.
-struct Ledger {
-    settings: Settings,
-    transactional_id: String,
-    /// Made for the first commit, and anew after one without a clear answer.
-    producer: Option<TransactionalProducer>,
-    committed: BTreeMap<i32, i64>,
-    next: Instant,
-}
-
-impl Ledger {
-    fn new(settings: &Settings, transactional_id: String) -> Self {
-        let settings = settings.clone();
-        Self { settings, transactional_id, producer: None, committed: BTreeMap::new(), next: Instant::now() }
-    }
-
-    fn is_due(&self) -> bool {
-        self.next <= Instant::now()
-    }
-
-    /// Commits `positions` if one of them is new.
-    fn commit(&mut self, consumer: &GroupConsumer, positions: BTreeMap<i32, i64>) {
-        self.next = Instant::now() + COMMIT_EVERY;
-        if positions.iter().all(|(partition, position)| self.committed.get(partition) == Some(position)) {
-            return;
-        }
-        let topic = consumer.topic();
-        let offset = |(&partition, &offset): (&i32, &i64)| PartitionOffset {
-            topic: topic.to_owned(),
-            partition,
-            offset,
-            metadata: String::new(),
-        };
-        let offsets: Vec<_> = positions.iter().map(offset).collect();
-        match self.transact(consumer, &offsets) {
-            Ok(Outcome::Committed) => self.committed.extend(positions),
-            Ok(Outcome::Aborted(error)) => tracing::warn!(topic, %error, "offsets not committed"),
-            Ok(Outcome::Fenced(error) | Outcome::InDoubt(error)) | Err(error) => {
-                tracing::warn!(topic, %error, "offsets not committed");
-                self.producer = None;
-            }
-        }
-    }
-
-    /// A transaction without records.
-    fn transact(&mut self, consumer: &GroupConsumer, offsets: &[PartitionOffset]) -> Result<Outcome, bus::Error> {
-        let producer = match &mut self.producer {
-            Some(producer) => producer,
-            none => none.insert(TransactionalProducer::new(&self.settings, &self.transactional_id)?),
-        };
-        producer.commit(offsets, &consumer.group_metadata()?)
-    }
-
-    fn forget(&mut self, partitions: &[i32]) {
-        self.committed.retain(|partition, _| !partitions.contains(partition));
+        self.commits.forget(partitions);
     }
 }
 

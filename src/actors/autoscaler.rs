@@ -1,0 +1,324 @@
+//! The autoscaler: `scale_up`, `scale_down` and `scale`, on Kubernetes. It gathers the facts; [`guard`] decides,
+//! [`intent`] says what is left after a crash, and the API server refuses whatever is based on what is no longer so.
+//!
+//! Other verbs are not its business, and neither is when to ask: `ops.incidents` says that.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use tokio::time::sleep;
+
+use super::counters::Counters;
+use super::error::Error;
+use super::frame::{self, Actor};
+use super::guard::{self, Request};
+use super::intent::{self, Goal, Resume};
+use super::ledger::Ledger;
+use super::reason::Reason;
+use super::role::{AskedBy, Decision, Role, Task};
+use super::scaling::{BadRequest, Verb};
+use crate::model::action::ActionKind;
+use crate::model::incident::{EventKind, IncidentEvent};
+use crate::model::spec::Workload;
+use crate::world::kubernetes::{self, Cluster};
+use crate::world::scale::{ScaleState, Scaled};
+use crate::world::{Hint, WorldError};
+
+/// Pauses between tries of a call that surely did nothing.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// How long one action is tried before it is given up.
+const PATIENCE: Duration = Duration::from_secs(45);
+/// How old an intent may get while its target cannot be seen, ms.
+const UNSEEN_MS: i64 = 300_000;
+
+/// The group's name if the user gives none.
+pub const GROUP: &str = "ops-autoscaler";
+
+/// What the autoscaler is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// As every actor.
+    pub frame: frame::Options,
+    /// Which cluster; a workload that names a context is looked for in that context of the same kubeconfig.
+    pub clusters: kubernetes::Options,
+    /// Budgets, cool-down, age. Its `dry_run` is the frame's.
+    pub guard: guard::Settings,
+}
+
+/// Starts the autoscaler.
+///
+/// # Errors
+/// As [`Actor::start`].
+pub fn start(options: Options) -> Result<Actor, Error> {
+    let Options { frame, clusters, mut guard } = options;
+    guard.dry_run = frame.dry_run;
+    Actor::start(Autoscaler { clusters: Clusters::new(clusters), guard }, frame)
+}
+
+/// See the module.
+struct Autoscaler {
+    clusters: Clusters,
+    guard: guard::Settings,
+}
+
+/// What is to be done: to whom, what, and whether an earlier write may still have been obeyed.
+struct Order {
+    workload: Workload,
+    goal: Goal,
+    doubt: bool,
+}
+
+impl Role for Autoscaler {
+    type Seen = Result<ScaleState, WorldError>;
+    type Order = Order;
+
+    fn name(&self) -> &'static str {
+        "autoscaler"
+    }
+
+    fn asked(&self, offset: i64, event: &IncidentEvent, _: &Ledger) -> Vec<Task> {
+        let EventKind::Requested { incident, verb, args, action_id, .. } = &event.kind else { return Vec::new() };
+        if Verb::of(verb).is_none() {
+            return Vec::new();
+        }
+        vec![Task {
+            action_id: *action_id,
+            incident: incident.clone(),
+            verb: verb.to_string(),
+            target: target(args),
+            at_ms: event.at,
+            asked_by: AskedBy::Incident { offset, event: Box::new(event.clone()) },
+        }]
+    }
+
+    fn before_looking(&self, task: &Task, ledger: &Ledger, now_ms: i64) -> Option<ActionKind> {
+        let reason = match request(task) {
+            Ok(request) => {
+                guard::before_looking(&request, &ledger.history(&task.incident, now_ms), now_ms, &self.guard)?
+            }
+            Err(bad) => Reason::BadRequest(bad),
+        };
+        Some(suppressed(task, &reason))
+    }
+
+    async fn look(&self, task: &Task) -> Self::Seen {
+        let workload = match request(task) {
+            Ok(request) => request.call.workload,
+            Err(bad) => return Err(WorldError::Invalid { target: task.target.clone(), reason: bad.to_string() }),
+        };
+        self.clusters.of(&workload).await?.scale_of(&workload).await
+    }
+
+    fn decide(&self, task: &Task, seen: Self::Seen, ledger: &Ledger, now_ms: i64) -> Decision<Order> {
+        let request = match request(task) {
+            Ok(request) => request,
+            Err(bad) => return Decision::Settle(suppressed(task, &Reason::BadRequest(bad))),
+        };
+        if let Some(begun) = ledger.intent(&task.action_id) {
+            let ActionKind::Started { goal } = &begun.kind else { return Decision::Settle(unreadable()) };
+            let decision = self.resume(request.call.workload, goal, seen, now_ms.saturating_sub(begun.at));
+            // Nothing was done yet, so nothing has to be done that is over or stale by now.
+            let again = matches!(decision, Decision::Begin { .. });
+            return match self.before_looking(task, ledger, now_ms).filter(|_| again) {
+                Some(kind) => Decision::Settle(kind),
+                None => decision,
+            };
+        }
+        // The wait for a look may have been long.
+        if let Some(kind) = self.before_looking(task, ledger, now_ms) {
+            return Decision::Settle(kind);
+        }
+        let world = match seen {
+            Ok(world) => world,
+            Err(error) => return later_or(&error, || failed(&error)),
+        };
+        let history = ledger.history(&task.incident, now_ms);
+        match guard::decide_scale(&request, &world, &history, now_ms, &self.guard) {
+            guard::Decision::Act(goal) => Decision::Begin {
+                goal: goal.to_map(),
+                order: Order { workload: request.call.workload, goal, doubt: false },
+            },
+            guard::Decision::Suppress(reason) | guard::Decision::Refuse(reason) => {
+                Decision::Settle(suppressed(task, &reason))
+            }
+        }
+    }
+
+    async fn act(&self, _: &Task, order: Order, _: &Counters) -> ActionKind {
+        match self.clusters.of(&order.workload).await {
+            Ok(cluster) => carry_out(&cluster, order).await,
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+impl Autoscaler {
+    /// What is left of an intent that was written `age_ms` ago and has no outcome. Guards were asked then.
+    fn resume(
+        &self,
+        workload: Workload,
+        goal: &BTreeMap<String, String>,
+        seen: Result<ScaleState, WorldError>,
+        age_ms: i64,
+    ) -> Decision<Order> {
+        let Some(goal) = Goal::from_map(goal) else { return Decision::Settle(unreadable()) };
+        let world = match seen {
+            Ok(world) => Some(world),
+            Err(WorldError::NotFound { .. }) => None,
+            Err(error) => {
+                let unknown = || ActionKind::Unknown { reason: format!("after a restart: {error}") };
+                if age_ms > UNSEEN_MS {
+                    return Decision::Settle(unknown());
+                }
+                return later_or(&error, unknown);
+            }
+        };
+        match intent::resume(&goal, world.as_ref()) {
+            Resume::AlreadyDone => Decision::Settle(done(&goal, &[("found", "after a restart")])),
+            Resume::ActAgain(_) if self.guard.dry_run => {
+                Decision::Settle(ActionKind::Suppressed { reason: "dry_run".to_owned() })
+            }
+            Resume::ActAgain(goal) => {
+                Decision::Begin { goal: goal.to_map(), order: Order { workload, goal, doubt: true } }
+            }
+            Resume::Unknown(lost) => Decision::Settle(ActionKind::Unknown { reason: lost.to_string() }),
+        }
+    }
+}
+
+/// Writes, and looks again wherever the answer leaves a doubt.
+async fn carry_out(cluster: &Cluster, order: Order) -> ActionKind {
+    let Order { workload, mut goal, mut doubt } = order;
+    let (deadline, mut pause) = (Instant::now() + PATIENCE, PAUSES.0);
+    loop {
+        let write = cluster.set_replicas(&workload, &goal.uid, &goal.resource_version, goal.to).await;
+        let error = match write {
+            Ok(Scaled { resource_version, .. }) => return done(&goal, &[("resource_version", &resource_version)]),
+            Err(error) => error,
+        };
+        match error.hint() {
+            Hint::Retry { after_ms } if Instant::now() < deadline => {
+                sleep(pause.max(Duration::from_millis(after_ms)).min(PATIENCE)).await;
+                pause = (pause * 2).min(PAUSES.1);
+            }
+            Hint::LookFirst if Instant::now() < deadline => {
+                doubt |= matches!(error, WorldError::Unknown { .. });
+                let world = match look_again(cluster, &workload, deadline).await {
+                    Ok(world) => world,
+                    Err(unseen) if doubt => return ActionKind::Unknown { reason: format!("{error}; then {unseen}") },
+                    Err(unseen) => return failed(&unseen),
+                };
+                match intent::resume(&goal, world.as_ref()) {
+                    Resume::AlreadyDone => return done(&goal, &[("found", "after a write without a clear answer")]),
+                    Resume::ActAgain(again) => {
+                        goal = again;
+                        sleep(pause).await;
+                        pause = (pause * 2).min(PAUSES.1);
+                    }
+                    Resume::Unknown(lost) if doubt => return ActionKind::Unknown { reason: lost.to_string() },
+                    // Every write of ours was refused: whatever it is now, it is not our doing.
+                    Resume::Unknown(lost) => {
+                        return ActionKind::Failed { reason: lost.to_string(), detail: BTreeMap::new() };
+                    }
+                }
+            }
+            _ if doubt => return ActionKind::Unknown { reason: error.to_string() },
+            _ => return failed(&error),
+        }
+    }
+}
+
+/// Looks until it is seen; `None`: it is gone.
+async fn look_again(
+    cluster: &Cluster,
+    workload: &Workload,
+    deadline: Instant,
+) -> Result<Option<ScaleState>, WorldError> {
+    let mut pause = PAUSES.0;
+    loop {
+        match cluster.scale_of(workload).await {
+            Ok(world) => return Ok(Some(world)),
+            Err(WorldError::NotFound { .. }) => return Ok(None),
+            Err(error) if matches!(error.hint(), Hint::GiveUp) || Instant::now() >= deadline => return Err(error),
+            Err(_) => sleep(pause).await,
+        }
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Clients by context, made when they are first needed.
+struct Clusters {
+    options: kubernetes::Options,
+    known: Mutex<BTreeMap<Option<String>, Cluster>>,
+}
+
+impl Clusters {
+    fn new(options: kubernetes::Options) -> Self {
+        Self { options, known: Mutex::default() }
+    }
+
+    async fn of(&self, workload: &Workload) -> Result<Cluster, WorldError> {
+        let mut known = self.known.lock().await;
+        if let Some(cluster) = known.get(&workload.context) {
+            return Ok(cluster.clone());
+        }
+        let context = workload.context.clone().or_else(|| self.options.context.clone());
+        let cluster = Cluster::connect(&kubernetes::Options { context, ..self.options.clone() }).await?;
+        known.insert(workload.context.clone(), cluster.clone());
+        Ok(cluster)
+    }
+}
+
+fn request(task: &Task) -> Result<Request, BadRequest> {
+    let event = match &task.asked_by {
+        AskedBy::Incident { event, .. } => Request::of(event),
+        AskedBy::Action(_) => None,
+    };
+    event.unwrap_or_else(|| Err(BadRequest { argument: "verb".to_owned(), value: Some(task.verb.clone()) }))
+}
+
+/// What is acted on, for people and as the name of the queue: `context/deployment namespace/name`.
+fn target(args: &BTreeMap<String, String>) -> String {
+    let part = |name: &str| args.get(name).map_or("", String::as_str);
+    let (context, namespace) = (part("workload.context"), part("workload.namespace"));
+    let (context, namespace) = match (context, namespace) {
+        ("", "") => (String::new(), String::new()),
+        ("", namespace) => (String::new(), format!("{namespace}/")),
+        (context, "") => (format!("{context}: "), String::new()),
+        (context, namespace) => (format!("{context}: "), format!("{namespace}/")),
+    };
+    format!("{context}{} {namespace}{}", part("workload.kind"), part("workload.name"))
+}
+
+/// Waits if the same call may succeed later, else settles.
+fn later_or(error: &WorldError, outcome: impl FnOnce() -> ActionKind) -> Decision<Order> {
+    match error.hint() {
+        Hint::Retry { after_ms } => {
+            Decision::LookAgain { after: Duration::from_millis(after_ms).clamp(Duration::from_secs(1), PATIENCE) }
+        }
+        Hint::LookFirst => Decision::LookAgain { after: Duration::from_secs(1) },
+        Hint::GiveUp => Decision::Settle(outcome()),
+    }
+}
+
+fn suppressed(task: &Task, reason: &Reason) -> ActionKind {
+    let (name, action) = (reason.name(), &task.action_id);
+    tracing::info!(%action, verb = task.verb, target = task.target, "not carried out, {name}: {reason}");
+    ActionKind::Suppressed { reason: name.to_owned() }
+}
+
+fn failed(error: &WorldError) -> ActionKind {
+    ActionKind::Failed { reason: error.to_string(), detail: BTreeMap::new() }
+}
+
+fn unreadable() -> ActionKind {
+    ActionKind::Unknown { reason: "the intent on ops.actions cannot be read".to_owned() }
+}
+
+fn done(goal: &Goal, detail: &[(&str, &str)]) -> ActionKind {
+    let replicas = [("from", goal.from.to_string()), ("to", goal.to.to_string())];
+    let replicas = replicas.into_iter().map(|(name, value)| (name.to_owned(), value));
+    let detail = detail.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    ActionKind::Done { detail: replicas.chain(detail).collect() }
+}

@@ -1,0 +1,392 @@
+//! The loop's state in one session with the bus: the ledgers of the partitions that are ours, the transactional
+//! producer, and what goes out with the next transaction. Decides with the role, writes the intent, has it done
+//! once the intent is committed, writes the outcome.
+//!
+//! ```text
+//! waiting --look--> decide --intent committed--> act --outcome committed--> settled
+//!                     \------ outcome without an intent -------^
+//! ```
+//!
+//! Any trouble with a transaction ends the session: the next one reads again what is committed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::bookmark::Bookmark;
+use super::counters::Counters;
+use super::error::Error;
+use super::frame::Options;
+use super::ledger::Ledger;
+use super::restore;
+use super::role::{Decision, Role, Task};
+use super::work::{Report, Work};
+use crate::bus::{
+    Event, GroupConsumer, Isolation, Next, Outcome, PartitionOffset, Reader, Rebalance, Record, TransactionalProducer,
+};
+use crate::codec;
+use crate::model::ActionId;
+use crate::model::action::{ActionEvent, ActionKind};
+use crate::telemetry::clock::now_ms;
+
+/// Positions that moved are committed at least so often, even if nothing is done.
+const IDLE_COMMIT: Duration = Duration::from_secs(5);
+/// One wait for records; reports of effects are looked at after each.
+const WAIT: Duration = Duration::from_millis(20);
+/// Most records that are folded before anything else is looked at.
+const BATCH: usize = 500;
+/// How long effects that are under way may take when partitions are given up. Whoever takes over looks first.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// See the module.
+pub(super) struct Desk<'a, R: Role> {
+    role: Arc<R>,
+    options: &'a Options,
+    counters: &'a Counters,
+    work: &'a mut Work<R>,
+    producer: TransactionalProducer,
+    /// By partition; only those that are restored.
+    ledgers: BTreeMap<i32, Ledger>,
+    /// Follows `ops.actions` for all of them.
+    follower: Option<Reader>,
+    outbox: Vec<(i32, ActionEvent)>,
+    committed_at: Instant,
+    /// What was committed last.
+    committed: BTreeMap<i32, (i64, Bookmark)>,
+    /// What went wrong inside a rebalance, where nothing can be returned.
+    failure: Option<Error>,
+}
+
+impl<'a, R: Role> Desk<'a, R> {
+    /// A session: `producer` is new, its id taken over.
+    pub fn new(
+        role: Arc<R>,
+        options: &'a Options,
+        counters: &'a Counters,
+        work: &'a mut Work<R>,
+        producer: TransactionalProducer,
+    ) -> Self {
+        work.new_session();
+        Self {
+            role,
+            options,
+            counters,
+            work,
+            producer,
+            ledgers: BTreeMap::new(),
+            follower: None,
+            outbox: Vec::new(),
+            committed_at: Instant::now(),
+            committed: BTreeMap::new(),
+            failure: None,
+        }
+    }
+
+    /// One round: (1) read, (2) fold what was done, (3) take up what waits, (4) commit.
+    pub fn turn(&mut self, consumer: &GroupConsumer, taking: bool) -> Result<(), Error> {
+        self.read(consumer)?;
+        self.follow()?;
+        self.collect(Duration::ZERO);
+        if taking {
+            self.take_up();
+        }
+        self.commit_if_due(consumer)
+    }
+
+    /// Is anything being done, or its outcome not yet committed?
+    pub fn is_acting(&self) -> bool {
+        self.work.is_acting() || !self.outbox.is_empty()
+    }
+
+    /// What went wrong while the group was left.
+    pub fn result(self) -> Result<(), Error> {
+        self.failure.map_or(Ok(()), Err)
+    }
+
+    fn read(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        let mut timeout = WAIT;
+        for _ in 0..BATCH {
+            let found = consumer.poll(timeout, self)?;
+            if let Some(error) = self.failure.take() {
+                return Err(error);
+            }
+            let Some(Event::Record(message)) = found else { break };
+            timeout = Duration::ZERO;
+            let Some(ledger) = self.ledgers.get_mut(&message.partition()) else { continue };
+            let Some(event) = restore::incident(&message, self.counters, consumer.topic()) else { continue };
+            ledger.fold_incident(message.offset(), &event);
+            for task in self.role.asked(message.offset(), &event, ledger) {
+                ledger.wait_for(task);
+            }
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self) -> Result<(), Error> {
+        let Some(follower) = &mut self.follower else { return Ok(()) };
+        for _ in 0..BATCH {
+            let Next::Record(message) = follower.next(Duration::ZERO)? else { break };
+            let Some(ledger) = self.ledgers.get_mut(&message.partition()) else { continue };
+            let Some(event) = restore::action(&message, self.counters, &self.options.topics.actions) else { continue };
+            ledger.fold_action(Some(message.offset()), &event);
+            if event.kind.is_outcome()
+                && let Some(task) = self.role.asked_by_action(&event, ledger)
+            {
+                ledger.wait_for(task);
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries on with what looks and effects report, waiting for the first up to `timeout`.
+    fn collect(&mut self, timeout: Duration) {
+        let mut timeout = timeout;
+        while let Some((action, report)) = self.work.report(timeout) {
+            timeout = Duration::ZERO;
+            let Some((partition, task)) = self.find(&action) else {
+                self.work.done(&action);
+                continue;
+            };
+            match report {
+                Report::Ended(kind) => self.settle(partition, &task, kind),
+                Report::Seen(seen) => self.decide(partition, &task, seen),
+            }
+        }
+    }
+
+    fn find(&self, action: &ActionId) -> Option<(i32, Arc<Task>)> {
+        self.ledgers.iter().find_map(|(partition, ledger)| {
+            let task = ledger.waiting().iter().find(|task| task.action_id == *action)?;
+            Some((*partition, task.clone()))
+        })
+    }
+
+    fn decide(&mut self, partition: i32, task: &Arc<Task>, seen: R::Seen) {
+        let Some(ledger) = self.ledgers.get_mut(&partition) else { return };
+        let now_ms = now_ms();
+        match self.role.decide(task, seen, ledger, now_ms) {
+            Decision::Settle(kind) => self.settle(partition, task, kind),
+            Decision::LookAgain { after } => self.work.look(task, after),
+            Decision::Begin { goal, order } => {
+                let attempt = ledger.intent(&task.action_id).map_or(1, |intent| intent.attempt + 1);
+                let event = self.event(task, attempt, ActionKind::Started { goal });
+                // At once, so that the next decision knows of it.
+                if let Some(ledger) = self.ledgers.get_mut(&partition) {
+                    ledger.fold_action(None, &event);
+                }
+                self.work.intend(task, order);
+                self.outbox.push((partition, event));
+            }
+        }
+    }
+
+    fn settle(&mut self, partition: i32, task: &Task, kind: ActionKind) {
+        let attempt = self.ledgers.get(&partition).and_then(|ledger| ledger.intent(&task.action_id));
+        let event = self.event(task, attempt.map_or(1, |intent| intent.attempt), kind.clone());
+        self.work.end(task, kind);
+        self.outbox.push((partition, event));
+    }
+
+    fn event(&self, task: &Task, attempt: u32, kind: ActionKind) -> ActionEvent {
+        ActionEvent {
+            kind,
+            action_id: task.action_id,
+            incident: task.incident.clone(),
+            service: task.incident.service.clone(),
+            verb: task.verb.clone(),
+            actor: self.role.name().to_owned(),
+            at: now_ms(),
+            target: Some(task.target.clone()),
+            attempt,
+            dry_run: self.options.dry_run,
+        }
+    }
+
+    /// Takes up what waits and whose target is free, oldest first.
+    fn take_up(&mut self) {
+        let waiting: Vec<(i32, Arc<Task>)> = self
+            .ledgers
+            .iter()
+            .flat_map(|(partition, ledger)| ledger.waiting().iter().map(|task| (*partition, task.clone())))
+            .collect();
+        for (partition, task) in waiting {
+            if self.work.has(&task.action_id) {
+                // Ended while the bus was away: its outcome is still to be committed.
+                let out = self.outbox.iter().any(|(_, event)| event.action_id == task.action_id);
+                if let Some(kind) = self.work.ended(&task.action_id).cloned().filter(|_| !out) {
+                    self.settle(partition, &task, kind);
+                }
+                continue;
+            }
+            if !self.work.is_free(&task.target) {
+                continue;
+            }
+            let Some(ledger) = self.ledgers.get(&partition) else { continue };
+            let begun = ledger.intent(&task.action_id).is_some();
+            match self.role.before_looking(&task, ledger, now_ms()).filter(|_| !begun) {
+                Some(kind) => self.settle(partition, &task, kind),
+                None => self.work.look(&task, Duration::ZERO),
+            }
+        }
+    }
+
+    fn commit_if_due(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        let fresh = self.ledgers.keys().any(|partition| !self.committed.contains_key(partition));
+        let due = !self.outbox.is_empty() || fresh || self.committed_at.elapsed() >= IDLE_COMMIT;
+        if !due {
+            return Ok(());
+        }
+        let now_ms = now_ms();
+        for (partition, ledger) in &mut self.ledgers {
+            if let Some(position) = consumer.position(*partition)? {
+                ledger.forget(position, now_ms);
+            }
+        }
+        let places = self.places(consumer, &[])?;
+        if self.outbox.is_empty() && places == self.committed {
+            self.committed_at = Instant::now();
+            return Ok(());
+        }
+        self.commit(consumer, places)
+    }
+
+    /// What to commit for every partition that is ours; `released` are about to be given up.
+    fn places(&self, consumer: &GroupConsumer, released: &[i32]) -> Result<BTreeMap<i32, (i64, Bookmark)>, Error> {
+        let mut places = BTreeMap::new();
+        for (partition, ledger) in &self.ledgers {
+            let Some(position) = consumer.position(*partition)? else { continue };
+            let (incidents, actions) = ledger.restore_from(position);
+            let writer = self.producer.transactional_id().to_owned();
+            let released = released.contains(partition);
+            places
+                .insert(*partition, (ledger.committable(position), Bookmark { writer, incidents, actions, released }));
+        }
+        Ok(places)
+    }
+
+    /// One transaction: what is in the outbox, and the offsets of all partitions, moved or not.
+    fn commit(&mut self, consumer: &GroupConsumer, places: BTreeMap<i32, (i64, Bookmark)>) -> Result<(), Error> {
+        for (partition, event) in &self.outbox {
+            let value = codec::action::encode(event);
+            let headers = codec::action::headers(event);
+            let headers: Vec<_> = headers.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
+            self.producer.send(&Record {
+                topic: &self.options.topics.actions,
+                partition: *partition,
+                key: Some(event.service.as_str().as_bytes()),
+                value: Some(&value),
+                headers: &headers,
+                timestamp_ms: None,
+            })?;
+        }
+        let offsets: Vec<_> = places
+            .iter()
+            .map(|(partition, (offset, bookmark))| PartitionOffset {
+                topic: self.options.topics.incidents.clone(),
+                partition: *partition,
+                offset: *offset,
+                metadata: bookmark.to_string(),
+            })
+            .collect();
+        match self.producer.commit(&offsets, &consumer.group_metadata()?)? {
+            Outcome::Committed => {
+                self.committed = places;
+                self.committed_at = Instant::now();
+                self.after_commit();
+                Ok(())
+            }
+            Outcome::Aborted(error) | Outcome::Fenced(error) | Outcome::InDoubt(error) => Err(error.into()),
+        }
+    }
+
+    /// What is committed is so: intents are carried out, outcomes settle their tasks.
+    fn after_commit(&mut self) {
+        for (partition, event) in std::mem::take(&mut self.outbox) {
+            say(self.counters, &event);
+            let Some(ledger) = self.ledgers.get_mut(&partition) else { continue };
+            ledger.fold_action(None, &event);
+            if event.kind.is_outcome() {
+                self.work.done(&event.action_id);
+                continue;
+            }
+            match ledger.waiting().iter().find(|task| task.action_id == event.action_id) {
+                Some(task) => self.work.act(task),
+                // Somebody else has settled it: not ours any more.
+                None => self.work.done(&event.action_id),
+            }
+        }
+    }
+
+    /// Lets effects that are under way end, then commits what is known, saying that the partitions are free.
+    fn give_up(&mut self, consumer: &GroupConsumer, partitions: &[i32]) -> Result<(), Error> {
+        let deadline = Instant::now() + GRACE;
+        while self.work.is_acting() && Instant::now() < deadline {
+            self.collect(WAIT);
+        }
+        let places = self.places(consumer, partitions)?;
+        self.commit(consumer, places)
+    }
+
+    fn drop_partitions(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            self.committed.remove(partition);
+            if let Some(ledger) = self.ledgers.remove(partition) {
+                ledger.waiting().iter().for_each(|task| self.work.done(&task.action_id));
+            }
+        }
+        self.outbox.retain(|(partition, _)| !partitions.contains(partition));
+    }
+
+    fn take_over(&mut self, consumer: &GroupConsumer, partitions: &[i32]) -> Result<(), Error> {
+        let writer = self.producer.transactional_id().to_owned();
+        for committed in consumer.committed(partitions)? {
+            let (ledger, position) =
+                restore::restore(&*self.role, self.options, &writer, consumer, &committed, self.counters)?;
+            consumer.start(committed.partition, position)?;
+            self.ledgers.insert(committed.partition, ledger);
+        }
+        let starts: Vec<_> =
+            self.ledgers.iter().map(|(partition, ledger)| (*partition, ledger.actions_next())).collect();
+        let (bus, topic) = (&self.options.bus, &self.options.topics.actions);
+        self.follower = Some(Reader::open(bus, topic, Isolation::Committed, starts)?);
+        Ok(())
+    }
+}
+
+impl<R: Role> Rebalance for Desk<'_, R> {
+    fn assigned(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
+        if let Err(error) = self.take_over(consumer, partitions) {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    fn revoked(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
+        if let Err(error) = self.give_up(consumer, partitions) {
+            self.failure.get_or_insert(error);
+        }
+        self.drop_partitions(partitions);
+    }
+
+    fn lost(&mut self, _: &GroupConsumer, partitions: &[i32]) {
+        self.drop_partitions(partitions);
+    }
+}
+
+/// One log event and one count for everything that is committed to `ops.actions`.
+fn say(counters: &Counters, event: &ActionEvent) {
+    let (label, reason) = match &event.kind {
+        ActionKind::Suppressed { reason } => (reason.as_str(), reason.as_str()),
+        ActionKind::Failed { reason, .. } | ActionKind::Unknown { reason } => (event.verb.as_str(), reason.as_str()),
+        _ => (event.verb.as_str(), ""),
+    };
+    counters.count(event.kind.name(), label);
+    let (actor, verb, attempt) = (event.actor.as_str(), event.verb.as_str(), event.attempt);
+    let target = event.target.as_deref().unwrap_or_default();
+    let (name, incident, action) = (event.kind.name(), &event.incident, &event.action_id);
+    match event.kind {
+        ActionKind::Failed { .. } | ActionKind::Unknown { .. } => {
+            tracing::warn!(actor, %incident, %action, verb, target, attempt, reason, "{name}");
+        }
+        _ => tracing::info!(actor, %incident, %action, verb, target, attempt, reason, "{name}"),
+    }
+}

@@ -1,0 +1,250 @@
+//! The pager: `page`, to channels by name. Pages pass every guard and wait for nothing; only a page whose incident
+//! is over is not sent. What it raised it clears: at `resolved` or `closed`, or, once an episode is flapping, at
+//! `episode_ended`. It also pages when another actor does not know what became of its action.
+//!
+//! A clear is an action like any other, so that it survives a crash: verb `clear`, id by
+//! [`ActionId::follow_up`] from the incident (of `episode_ended`, the episode), the name of the event that ends it,
+//! and the channel. It covers all pages of that channel up to its incident. The page about an unknown outcome has
+//! its id from the action, `unknown`, and the channel.
+//!
+//! Pages are sent at least once: every possible repeat carries the same id and is counted.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::channel::{Channels, DEFAULT};
+use super::counters::Counters;
+use super::error::Error;
+use super::frame::{self, Actor};
+use super::ledger::{Incident, Ledger};
+use super::page::Page;
+use super::role::{AskedBy, Decision, Role, Task};
+use crate::codec;
+use crate::model::action::{ActionEvent, ActionKind};
+use crate::model::incident::{Basis, EventKind, IncidentEvent};
+use crate::model::{ActionId, IncidentId};
+use crate::world::{Hint, WorldError};
+
+/// Its name on `ops.actions`.
+const NAME: &str = "pager";
+/// Pauses between tries.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// How long a receiver is tried before the page is shown on the console instead.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The group's name if the user gives none.
+pub const GROUP: &str = "ops-pager";
+
+/// What the pager is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// As every actor. `dry_run` has no effect: pages pass every guard.
+    pub frame: frame::Options,
+    /// Who can be paged.
+    pub channels: Channels,
+}
+
+/// Starts the pager.
+///
+/// # Errors
+/// As [`Actor::start`].
+pub fn start(options: Options) -> Result<Actor, Error> {
+    let Options { mut frame, channels } = options;
+    frame.dry_run = false;
+    Actor::start(Pager { channels }, frame)
+}
+
+/// See the module.
+struct Pager {
+    channels: Channels,
+}
+
+impl Role for Pager {
+    type Seen = ();
+    type Order = Page;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn asked(&self, offset: i64, event: &IncidentEvent, ledger: &Ledger) -> Vec<Task> {
+        asked(offset, event, ledger)
+    }
+
+    fn asked_by_action(&self, settled: &ActionEvent, _: &Ledger) -> Option<Task> {
+        let unknown = matches!(settled.kind, ActionKind::Unknown { .. }) && settled.actor != NAME;
+        unknown.then(|| Task {
+            action_id: ActionId::follow_up(&settled.action_id, settled.kind.name(), DEFAULT),
+            incident: settled.incident.clone(),
+            verb: "page".to_owned(),
+            target: DEFAULT.to_owned(),
+            at_ms: settled.at,
+            asked_by: AskedBy::Action(Box::new(settled.clone())),
+        })
+    }
+
+    fn before_looking(&self, task: &Task, ledger: &Ledger, _: i64) -> Option<ActionKind> {
+        suppressed(task, ledger)
+    }
+
+    async fn look(&self, _: &Task) {}
+
+    fn decide(&self, task: &Task, (): (), ledger: &Ledger, now_ms: i64) -> Decision<Page> {
+        decide(task, ledger, now_ms)
+    }
+
+    async fn act(&self, _: &Task, page: Page, counters: &Counters) -> ActionKind {
+        let verb = if page.kind == super::page::Kind::Clear { "clear" } else { "page" };
+        let channel = page.channel.clone();
+        if page.attempt > 1 {
+            self.repeat(&page, counters, verb);
+        }
+        let (deadline, mut pause) = (Instant::now() + PATIENCE, PAUSES.0);
+        let error = loop {
+            let error = match self.channels.send(&channel, &page).await {
+                Ok(()) => {
+                    let detail = BTreeMap::from([("channel".to_owned(), self.channels.kind(&channel).to_owned())]);
+                    return ActionKind::Done { detail };
+                }
+                Err(error) => error,
+            };
+            let after = match error.hint() {
+                Hint::Retry { after_ms } => pause.max(Duration::from_millis(after_ms)),
+                Hint::LookFirst => pause,
+                Hint::GiveUp => break error,
+            };
+            if Instant::now() + after >= deadline {
+                break error;
+            }
+            sleep(after).await;
+            pause = (pause * 2).min(PAUSES.1);
+            // It may have been taken, and nobody can be asked: at least once.
+            if matches!(error, WorldError::Unknown { .. }) {
+                self.repeat(&page, counters, verb);
+            }
+        };
+        self.channels.fall_back(&page, &error.to_string());
+        let detail = BTreeMap::from([("shown_on".to_owned(), "console".to_owned())]);
+        ActionKind::Failed { reason: error.to_string(), detail }
+    }
+}
+
+impl Pager {
+    fn repeat(&self, page: &Page, counters: &Counters, verb: &str) {
+        counters.count("repeat", verb);
+        tracing::warn!(action = %page.action_id, channel = page.channel, verb, "may be sent twice");
+    }
+}
+
+/// What an event asks of the pager: a page, or to clear what is raised.
+pub(super) fn asked(offset: i64, event: &IncidentEvent, ledger: &Ledger) -> Vec<Task> {
+    let asked_by = AskedBy::Incident { offset, event: Box::new(event.clone()) };
+    let clear = |of: &IncidentId, incident: &IncidentId, channel: &str| Task {
+        action_id: ActionId::follow_up(of, codec::incident::name(&event.kind), channel),
+        incident: incident.clone(),
+        verb: "clear".to_owned(),
+        target: channel.to_owned(),
+        at_ms: event.at,
+        asked_by: asked_by.clone(),
+    };
+    match &event.kind {
+        EventKind::Requested { incident, verb, args, action_id, .. } if &**verb == "page" => vec![Task {
+            action_id: *action_id,
+            incident: incident.clone(),
+            verb: verb.to_string(),
+            target: args.get("channel").map_or(DEFAULT, String::as_str).to_owned(),
+            at_ms: event.at,
+            asked_by: asked_by.clone(),
+        }],
+        // It may open again in a moment: the alert stays until the episode ends.
+        EventKind::Resolved { incident, .. } if ledger.incident(incident).is_some_and(|known| known.flapping) => {
+            Vec::new()
+        }
+        EventKind::Resolved { incident, .. } | EventKind::Closed { incident, .. } => {
+            let alerts = ledger.alerts(incident, cleared_episode(event, ledger).as_deref(), None);
+            let pages = alerts.iter().filter_map(|id| ledger.action(id)?.intent.as_ref());
+            by_channel(pages).into_keys().map(|channel| clear(incident, incident, &channel)).collect()
+        }
+        EventKind::EpisodeEnded { episode, .. } => by_channel(ledger.alerts_of_episode(&episode.to_string()))
+            .into_iter()
+            .map(|(channel, last)| clear(episode, &last, &channel))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The channels of pages, with the last incident of each.
+fn by_channel<'a>(pages: impl Iterator<Item = &'a ActionEvent>) -> BTreeMap<String, IncidentId> {
+    let mut channels: BTreeMap<String, IncidentId> = BTreeMap::new();
+    for page in pages {
+        let last = channels.entry(page.target.clone().unwrap_or_default()).or_insert_with(|| page.incident.clone());
+        if page.incident.generation > last.generation {
+            *last = page.incident.clone();
+        }
+    }
+    channels
+}
+
+/// The only reasons not to send: nobody needs it any more.
+pub(super) fn suppressed(task: &Task, ledger: &Ledger) -> Option<ActionKind> {
+    let reason = match &task.asked_by {
+        AskedBy::Incident { event, .. } if task.verb == "clear" => {
+            let episode = cleared_episode(event, ledger);
+            ledger.alerts(&task.incident, episode.as_deref(), Some(&task.target)).is_empty().then_some("no_alert")
+        }
+        AskedBy::Incident { event, .. } => {
+            // What a resolve itself requests (`if: recovered`) belongs to an incident that is over, always.
+            let resolved = matches!(event.kind, EventKind::Requested { basis: Basis::Resolved, .. });
+            (is_over(ledger, &task.incident) && !resolved).then_some("over")
+        }
+        AskedBy::Action(_) => None,
+    };
+    reason.map(|reason| ActionKind::Suppressed { reason: reason.to_owned() })
+}
+
+/// The episode all of whose alerts an event clears; `None` if only those of its incident.
+fn cleared_episode(event: &IncidentEvent, ledger: &Ledger) -> Option<String> {
+    match &event.kind {
+        EventKind::EpisodeEnded { episode, .. } => Some(episode.to_string()),
+        EventKind::Closed { incident, .. } => {
+            ledger.incident(incident).filter(|known| known.flapping).map(|known| known.episode.to_string())
+        }
+        _ => None,
+    }
+}
+
+fn is_over(ledger: &Ledger, incident: &IncidentId) -> bool {
+    ledger.incident(incident).is_some_and(Incident::is_over)
+}
+
+pub(super) fn decide(task: &Task, ledger: &Ledger, now_ms: i64) -> Decision<Page> {
+    let begun = ledger.intent(&task.action_id);
+    if let Some(ActionKind::Suppressed { reason }) = suppressed(task, ledger) {
+        return Decision::Settle(match begun {
+            None => ActionKind::Suppressed { reason },
+            // It may have been sent before a crash; nobody needs it now, and it will be cleared.
+            Some(_) => ActionKind::Unknown { reason: format!("it may have been sent before a restart; now {reason}") },
+        });
+    }
+    let attempt = begun.map_or(1, |begun| begun.attempt + 1);
+    let known = ledger.incident(&task.incident);
+    let of_incident = known.map_or_else(|| task.incident.to_string(), |known| known.episode.to_string());
+    // The key of the alert, and the episode for the ledger: of a page, the one with which it will be cleared; of a
+    // clear, the one all of whose alerts it clears.
+    let (key, episode) = match &task.asked_by {
+        AskedBy::Incident { event, .. } if task.verb == "clear" => {
+            let cleared = cleared_episode(event, ledger);
+            (cleared.clone().unwrap_or(of_incident), cleared)
+        }
+        // About an incident that is over: nothing will clear it.
+        AskedBy::Incident { .. } if is_over(ledger, &task.incident) => (of_incident, None),
+        // Of which nothing is known, or that is over: an alert of its own, for a human to close.
+        AskedBy::Action(_) if known.is_none_or(Incident::is_over) => (task.action_id.to_string(), None),
+        _ => (of_incident.clone(), Some(of_incident)),
+    };
+    let mut goal = BTreeMap::from([("channel".to_owned(), task.target.clone())]);
+    goal.extend(episode.map(|episode| ("episode".to_owned(), episode)));
+    Decision::Begin { goal, order: Page::of(task, ledger, key, attempt, now_ms) }
+}
