@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use jiff::SignedDuration;
 
 use crate::cli::stop::StopSignal;
@@ -63,6 +63,11 @@ pub fn run(args: Args) -> anyhow::Result<bool> {
         .spawn(move || demo::run(&options, &asked, Box::new(io::stdout())))?;
     signal.wait_until(|| play.is_finished());
     stop.store(true, Ordering::Relaxed);
+    // Everybody ends in order, which takes a second; who asks again does not want to wait for it.
+    signal.wait_until(|| play.is_finished());
+    if !play.is_finished() {
+        bail!("interrupted before everything had ended in order");
+    }
     Ok(play.join().map_err(|_| anyhow!("the demo panicked"))??)
 }
 

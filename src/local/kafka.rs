@@ -169,6 +169,11 @@ impl LocalKafka {
         &self.brokers
     }
 
+    /// Has the broker ended before its time?
+    pub fn has_ended(&self) -> bool {
+        watchdog::exit_status(&self.scratch).is_some() || !self.scratch.exists()
+    }
+
     /// The directory that holds the broker's files while it lives.
     pub fn scratch(&self) -> &Path {
         &self.scratch

@@ -264,14 +264,15 @@ fn stays_up(options: &Options, stage: &Stage) -> String {
 
 /// How to play along.
 fn invitation(options: &Options, stage: &Stage, spec: &Spec) -> String {
-    let (kubectl, brokers, program) = (stage.airport.kubectl(), stage.brokers(), &options.program);
+    let (kubectl, flags, program) = (stage.airport.kubectl(), stage.flags(), &options.program);
     let (service, vault) = (&spec.id, stage.vault.display());
     let workload = &stage.workload;
     format!(
         "\nPlay along in another terminal:\n  \
          {kubectl} get {workload} --watch\n  \
          {kubectl} scale {workload} --replicas=6\n  \
-         {program} emit queue_time_seconds 99 --service {service} --brokers {brokers}\n  \
+         {program} status {service} --watch {flags}\n  \
+         {program} emit queue_time_seconds 99 --service {service} {flags}\n  \
          {program} dta find --vault {vault}\n\n",
     )
 }

@@ -46,6 +46,7 @@ pub struct Stage {
     pub vault: PathBuf,
     /// Runs the airport, the actors' calls into it, and reads of the vault.
     pub runtime: Runtime,
+    prefix: String,
     company: Option<Company>,
     _mine: Mine,
     // The last: its end is the end of the broker.
@@ -96,12 +97,14 @@ impl Stage {
         let workload = format!("{}/{}", spec.workload.kind, spec.workload.name);
         teller.plain("kubernetes", format!("{kind}; {workload} has {} replicas ready", super::LANES.0))?;
         let vault = vault_directory(options, &kafka, &mut mine)?;
-        let mut stage = Self { settings, topics, airport, workload, vault, runtime, company: None, _mine: mine, kafka };
-        stage.company = Some(stage.start_company(&prefix, heard)?);
+        let mut stage =
+            Self { settings, topics, airport, workload, vault, runtime, prefix, company: None, _mine: mine, kafka };
+        stage.company = Some(stage.start_company(heard)?);
         Ok(stage)
     }
 
-    fn start_company(&self, prefix: &str, heard: &Sender<Heard>) -> Result<Company, Error> {
+    fn start_company(&self, heard: &Sender<Heard>) -> Result<Company, Error> {
+        let prefix = &self.prefix;
         let frame = |actor: &str| frame::Options {
             bus: self.settings.clone(),
             topics: self.topics.clone(),
@@ -132,9 +135,10 @@ impl Stage {
         Ok(Company { autoscaler, pager, archiver, processor })
     }
 
-    /// `host:port` of the cluster.
-    pub fn brokers(&self) -> &str {
-        self.kafka.brokers()
+    /// The flags by which our own commands find this installation.
+    pub fn flags(&self) -> String {
+        let brokers = format!("--brokers {}", self.kafka.brokers());
+        if self.prefix.is_empty() { brokers } else { format!("{brokers} --topic-prefix {}", self.prefix) }
     }
 
     /// Does everybody still work?
@@ -142,6 +146,9 @@ impl Stage {
     /// # Errors
     /// Who does not, and why.
     pub fn check(&mut self) -> Result<(), Error> {
+        if self.is_without_kafka() {
+            return Err(Error::Ended { part: "the local kafka" });
+        }
         let ended = self.company.as_ref().and_then(Company::ended);
         let Some(part) = ended else { return Ok(()) };
         // The one that ended says why; it is no use to anybody without the others.
@@ -154,7 +161,18 @@ impl Stage {
     /// # Errors
     /// Somebody could not end in order.
     pub fn end(mut self) -> Result<(), Error> {
-        self.company.take().map_or(Ok(()), Company::end)
+        match self.company.take() {
+            // Without the bus nobody ends in order, and each tries for long: their threads go with this process.
+            Some(company) if self.is_without_kafka() => {
+                std::mem::forget(company);
+                Ok(())
+            }
+            company => company.map_or(Ok(()), Company::end),
+        }
+    }
+
+    fn is_without_kafka(&self) -> bool {
+        matches!(&self.kafka, Cluster::Local(kafka) if kafka.has_ended())
     }
 }
 
