@@ -130,12 +130,14 @@ impl GroupConsumer {
         Ok(())
     }
 
-    /// Assigns without fetching: at an explicit offset, so that the client does not go to the committed one by
-    /// itself, and paused, which outdates whatever it may have asked a broker for meanwhile.
+    /// Assigns without fetching: at the end, so that the client does not go to the committed offset by itself, and
+    /// paused, which outdates whatever it may have asked a broker for meanwhile. Any other place may be one that the
+    /// log does not hold (any more); a fetch from there that goes out before the pause would leave the partition in
+    /// a state in which it can not be started.
     fn assign_paused(&self, partitions: &[i32]) -> Result<(), Error> {
         let failed = || Error::client("taking partitions over", Place::topic(&self.topic));
         let mut list = partition_list(&self.topic, partitions);
-        list.set_all_offsets(Offset::Offset(0)).map_err(failed())?;
+        list.set_all_offsets(Offset::End).map_err(failed())?;
         // An empty list has to be answered too.
         self.client.incremental_assign(&list).map_err(failed())?;
         self.client.pause(&list).map_err(failed())?;
