@@ -282,10 +282,15 @@ impl GroupConsumer {
     /// # Errors
     /// The client does not let go.
     pub fn close(self, member: &mut impl Rebalance) -> Result<(), Error> {
+        // What came while we leave would be nobody's business, but the position would pass it, and so would the
+        // commit of `member`: those records would never be processed.
+        for partition in self.owned() {
+            self.pause(partition)?;
+        }
         self.client.close_queue().map_err(Error::client("leaving the group", Place::topic(&self.topic)))?;
         let deadline = Instant::now() + PATIENCE;
         while !self.client.closed() && Instant::now() < deadline {
-            // Records and errors that still come are nobody's business any more.
+            // Errors that still come are nobody's business any more.
             if let Err(error) = self.poll(Duration::from_millis(50), member) {
                 tracing::debug!(%error, "while leaving the group");
             }

@@ -105,14 +105,14 @@ impl Config {
     /// Reads `path`, or `ops.toml` if there is one here.
     ///
     /// # Errors
-    /// A named file that cannot be read; a file that makes no sense (with line and column).
+    /// A named file that cannot be read; a file that makes no sense, with the line.
     pub fn load(path: Option<&Path>) -> anyhow::Result<Self> {
         let (name, text) = match path {
             Some(path) => (path, fs::read_to_string(path)),
             None => (Path::new(DEFAULT_PATH), fs::read_to_string(DEFAULT_PATH)),
         };
         match text {
-            Ok(text) => toml::from_str(&text).with_context(|| format!("{} makes no sense", name.display())),
+            Ok(text) => parse(&text).map_err(|(line, what)| anyhow::anyhow!("{}, line {line}: {what}", name.display())),
             Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", name.display())),
         }
@@ -135,6 +135,14 @@ impl Config {
         }
         Ok(Channels::new(by_name, console))
     }
+}
+
+/// The line and what is wrong with it. Not the line itself, as the parser would show it: it may hold a token.
+fn parse(text: &str) -> Result<Config, (usize, String)> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        (before.matches('\n').count() + 1, error.message().to_owned())
+    })
 }
 
 impl WebhookConfig {
@@ -173,7 +181,7 @@ mod tests {
     use super::*;
 
     fn load(text: &str) -> anyhow::Result<Channels> {
-        let config: Config = toml::from_str(text)?;
+        let config = parse(text).map_err(|(line, what)| anyhow::anyhow!("line {line}: {what}"))?;
         let environment = |name: &str| (name == "URL").then(|| "https://hooks.example/t0ken".to_owned());
         config.channels(Console::new(io::sink()), environment)
     }
@@ -199,7 +207,8 @@ mod tests {
         for (text, said) in [
             ("colour = 1", "colour"),
             ("[pager]\nchannel = \"x\"", "channel"),
-            ("[channels.a]\nkind = \"pigeon\"", "pigeon"),
+            ("[channels.a]\nkind = \"pigeon\"", "line 2: unknown variant `pigeon`"),
+            ("[channels.a]\nkind = \"webhook\"\nurl = \"http://h/t0ken", "line 3"),
             ("[channels.a]\nkind = \"console\"\nurl = \"x\"", "url"),
             ("[channels.a]\nkind = \"webhook\"\nurls = \"x\"", "urls"),
             ("[channels.a]\nkind = \"webhook\"", "give one of"),

@@ -12,8 +12,8 @@ use super::connect::{Connect, pair};
 use super::history::{self, Row};
 use crate::model::reading::Reading;
 use crate::sdk::emit::{Counts, Emitter};
-use crate::sdk::now_ms;
 use crate::sdk::retime::Retime;
+use crate::telemetry::clock::now_ms;
 
 /// So many refused rows are shown one by one; the rest is counted.
 const SHOWN: u64 = 10;

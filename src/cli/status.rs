@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::connect::Connect;
 use super::history::format_time;
 use crate::model::action::{ActionEvent, ActionKind};
-use crate::sdk::now_ms;
 use crate::sdk::status::{Board, Phase, Quality, SloState, Status};
 use crate::spec::diagnose::harmless;
+use crate::telemetry::clock::now_ms;
 
 /// `--watch` shows something new at most so often.
 const REFRESH: Duration = Duration::from_secs(1);

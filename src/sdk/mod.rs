@@ -14,12 +14,13 @@ pub mod register;
 pub mod retime;
 pub mod status;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use crate::bus::error::Place;
 use crate::bus::{self, Flushed, Message, Next, Reader};
 use crate::model::ServiceId;
 use crate::spec::Findings;
+use crate::telemetry::clock::now_ms;
 
 pub use catalog::{Catalog, UnknownService};
 pub use emit::Emitter;
@@ -86,12 +87,6 @@ fn acknowledged(flushed: &Flushed) -> Result<(), Error> {
     }
     let reason = flushed.failed.keys().next().cloned();
     Err(Error::NotDelivered { reason: reason.unwrap_or_else(|| "no answer in time".to_owned()) })
-}
-
-/// The host's clock, ms since the epoch: stamps and ages for people, the time of readings that have none.
-pub fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// What is left until `deadline`; zero if it is over.

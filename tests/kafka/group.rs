@@ -1,9 +1,12 @@
 //! Members of a group: how partitions move, what may be committed when, and who may not commit any more.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hms_ops::bus::{Admin, Error, Event, GroupConsumer, Isolation, Outcome, Rebalance, TransactionalProducer, Verdict};
+use hms_ops::bus::{
+    Admin, Error, Event, GroupConsumer, Isolation, Outcome, Producer, Rebalance, TransactionalProducer, Verdict,
+};
 
 use crate::harness::*;
 
@@ -190,6 +193,37 @@ fn a_revoked_partition_is_committed_before_it_moves() {
     for committed in one.committed(moved).unwrap() {
         assert_eq!(committed.offset, Some(2));
     }
+}
+
+/// Members come and go while records keep coming: what a member did not process before it left, the next one does.
+#[test]
+fn leaving_commits_no_more_than_was_processed() {
+    let (input, out) = (create_topic("in", 1), create_topic("out", 1));
+    let (group, stopped) = (unique("group"), AtomicBool::new(false));
+    let counts: Vec<(i64, Option<i64>)> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let producer = Producer::new(&settings(), 100).unwrap();
+            let began = std::time::Instant::now();
+            // The bound is for a test that fails: the scope waits for this thread.
+            while !stopped.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
+                producer.send(&record(&input, 0, "x"), PATIENCE).unwrap();
+                // A pace: the consumer must neither starve nor drown.
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        });
+        let admin = Admin::new(&settings()).unwrap();
+        let mut processed = 0;
+        let mut one_life = || {
+            let (consumer, mut member) = (join(&input, &group, "w1"), Worker::new(&out));
+            processed += poll_until(&consumer, &mut member, |seen| seen.len() == 50).len() as i64;
+            consumer.close(&mut member).unwrap();
+            (processed, admin.group_offsets(&group, &input, &[0]).unwrap()[0].offset)
+        };
+        let counts = (0..3).map(|_| one_life()).collect();
+        stopped.store(true, Ordering::Relaxed);
+        counts
+    });
+    assert_eq!(counts, [(50, Some(50)), (100, Some(100)), (150, Some(150))], "processed and committed");
 }
 
 /// A member that fell silent: its partitions are gone when it comes back, its commit is refused, and it is told

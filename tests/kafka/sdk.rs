@@ -11,8 +11,8 @@ use hms_ops::codec;
 use hms_ops::model::reading::Reading;
 use hms_ops::model::topic_files::{Overrides, declared};
 use hms_ops::model::topics::Topics;
-use hms_ops::sdk::now_ms;
 use hms_ops::sdk::status::{Board, Quality, SloState, Status};
+use hms_ops::telemetry::clock::now_ms;
 
 use crate::harness::*;
 

@@ -11,6 +11,9 @@ use crate::bus::{Error, GroupConsumer, Outcome, PartitionOffset, Settings, Trans
 /// Between two commits.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
+/// So many failures in a row are no accident.
+const WORTH_SAYING: u32 = 3;
+
 /// See the module.
 pub(super) struct Commits {
     settings: Settings,
@@ -19,13 +22,22 @@ pub(super) struct Commits {
     producer: Option<TransactionalProducer>,
     committed: BTreeMap<i32, i64>,
     next: Instant,
+    /// Commits in a row that went wrong.
+    failures: u32,
 }
 
 impl Commits {
     /// Nothing is asked of the cluster before the first commit.
     pub fn new(settings: &Settings, transactional_id: String) -> Self {
         let settings = settings.clone();
-        Self { settings, transactional_id, producer: None, committed: BTreeMap::new(), next: Instant::now() }
+        Self {
+            settings,
+            transactional_id,
+            producer: None,
+            committed: BTreeMap::new(),
+            next: Instant::now(),
+            failures: 0,
+        }
     }
 
     /// Is it time to look whether there is something to commit?
@@ -47,13 +59,24 @@ impl Commits {
             metadata: String::new(),
         };
         let offsets: Vec<_> = positions.iter().map(offset).collect();
-        match self.transact(consumer, &offsets) {
-            Ok(Outcome::Committed) => self.committed.extend(positions),
-            Ok(Outcome::Aborted(error)) => tracing::warn!(topic, %error, "offsets not committed"),
-            Ok(Outcome::Fenced(error) | Outcome::InDoubt(error)) | Err(error) => {
-                tracing::warn!(topic, %error, "offsets not committed");
-                self.producer = None;
+        let error = match self.transact(consumer, &offsets) {
+            Ok(Outcome::Committed) => {
+                self.failures = 0;
+                self.committed.extend(positions);
+                return;
             }
+            Ok(Outcome::Aborted(error)) => error,
+            Ok(Outcome::Fenced(error) | Outcome::InDoubt(error)) | Err(error) => {
+                self.producer = None;
+                error
+            }
+        };
+        self.failures += 1;
+        // A rebalance under way makes a generation old; that is over by the next try.
+        if self.failures < WORTH_SAYING {
+            tracing::debug!(topic, %error, "offsets not committed yet");
+        } else {
+            tracing::warn!(topic, %error, failures = self.failures, "offsets not committed");
         }
     }
 

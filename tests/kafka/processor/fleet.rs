@@ -131,7 +131,7 @@ impl Fleet {
 
     /// The same, with further arguments.
     pub fn start_with(&self, instance: &str, more: &[&str]) -> Ops {
-        let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}{instance}.log", self.prefix));
+        let log = kept_file(&format!("{}{instance}.log", self.prefix));
         let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
         command.args(["process", "--brokers", brokers(), "--topic-prefix", &self.prefix, "--group", &self.group]);
@@ -211,6 +211,26 @@ impl Fleet {
     }
 }
 
+/// What the processes said is of interest only if the test fails.
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        for file in std::fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap().flatten() {
+            if file.file_name().to_string_lossy().starts_with(&self.prefix) {
+                // Whoever cleans the directory at the same time has the same aim.
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
+    }
+}
+
+/// A file that outlives a test that fails.
+pub fn kept_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
 /// A running `ops process`. Killed when dropped, so that a test that fails leaves nothing behind.
 pub struct Ops {
     child: Child,
@@ -264,8 +284,6 @@ impl Drop for Ops {
         let _ = self.child.wait();
         if std::thread::panicking() {
             eprintln!("{} said:\n{}", self.log.display(), self.said());
-        } else {
-            let _ = std::fs::remove_file(&self.log);
         }
     }
 }

@@ -14,7 +14,7 @@ use hms_ops::model::reading::Reading;
 use hms_ops::model::rejected::Rejected;
 use serde_json::{Value, json};
 
-use super::fleet::{Fleet, PARTITIONS};
+use super::fleet::{Fleet, PARTITIONS, kept_file};
 use crate::harness::{PATIENCE, settings};
 use crate::oracle::json::{first_difference, keep};
 use crate::oracle::{self, Counts, Entry, Oracle, Told};
@@ -289,7 +289,10 @@ fn judge_partition(
     let found: Vec<Value> = events.iter().map(comparable).collect();
     if let Some(difference) = first_difference(&told, &found) {
         let file = keep(&format!("{}{partition}", fleet.prefix), &hearing.heard);
-        return Err(format!("{difference}(the log is kept in {})", file.display()));
+        let lines: Vec<String> = found.iter().map(Value::to_string).collect();
+        let found = kept_file(&format!("{}{partition}.found", fleet.prefix));
+        std::fs::write(&found, lines.join("\n")).unwrap();
+        return Err(format!("{difference}(kept: the log in {}, the events in {})", file.display(), found.display()));
     }
     let letters = dead_letters(fleet, partition)?;
     let found: Vec<(i64, &str)> = letters.iter().map(|letter| (letter.offset, letter.reason.name())).collect();

@@ -42,13 +42,18 @@ impl Load {
 
     /// Stops, and waits until everything is acknowledged.
     pub fn stop(mut self) {
+        assert!(self.join(), "the load failed");
+    }
+
+    /// Says whether all went well.
+    fn join(&mut self) -> bool {
         self.stopped.store(true, Ordering::Relaxed);
-        self.thread.take().expect("stopped once").join().unwrap();
+        self.thread.take().is_none_or(|thread| thread.join().is_ok())
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::Relaxed);
+        self.join();
     }
 }
