@@ -14,7 +14,7 @@ use crate::local::demo::{self, Options};
 
 /// See it work: a local Kafka, a simulated airport scanner that gets into trouble, and everything that helps it.
 ///
-/// Needs a JDK 17 with Maven, or Docker, or KAFKA_HOME, or a running Kafka (OPS_BROKERS). Nothing is left behind.
+/// Needs a JDK 17 or newer with Maven or KAFKA_HOME, or Docker, or a running Kafka (OPS_BROKERS). Nothing is left behind.
 ///
 /// Exit code: 0 if the story happened, 1 if not, 2 on errors.
 #[derive(clap::Args, Debug)]

@@ -9,6 +9,14 @@ pub enum Error {
     /// No local Kafka.
     #[error(transparent)]
     Kafka(#[from] local::kafka::Error),
+    /// The user's cluster does not answer.
+    #[error("no Kafka answers at {brokers} (--brokers, OPS_BROKERS)")]
+    NoAnswer {
+        /// As given.
+        brokers: String,
+        /// What the client says.
+        source: bus::Error,
+    },
     /// The bus.
     #[error(transparent)]
     Bus(#[from] bus::Error),
@@ -24,6 +32,12 @@ pub enum Error {
     /// The vault cannot be read.
     #[error(transparent)]
     Vault(#[from] vault::VaultError),
+    /// The vault is that of another cluster, whose logs a new one does not continue.
+    #[error("{directory} is not empty, and the logs of a new kafka do not continue it; keep the vault elsewhere")]
+    VaultInUse {
+        /// As given.
+        directory: String,
+    },
     /// The spec was not taken.
     #[error(transparent)]
     Register(#[from] sdk::Error),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -15,7 +16,7 @@ use super::error::Error;
 use super::teller::Teller;
 use crate::actors::channel::{Channel, Channels, Console};
 use crate::actors::{Actor, archiver, autoscaler, frame, guard, pager};
-use crate::bus::{Admin, Settings};
+use crate::bus::{Admin, Settings, admin};
 use crate::cli::topics::create_missing;
 use crate::local::kafka::{self, Cluster, LocalKafka, VERSION};
 use crate::model::spec::Spec;
@@ -29,6 +30,10 @@ use crate::vault::archive::Limits;
 pub const PARTITIONS: i32 = 4;
 /// A segment of the vault is closed after this time, so that the story can end with it, ms.
 const SEGMENT_AGE_MS: i64 = 500;
+/// How we are called in the brokers' logs.
+const CLIENT: &str = "ops-demo";
+/// How long a cluster that was given may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
 /// The channel that the demo's spec pages.
 const CHANNEL: &str = "tsa_ops";
 
@@ -78,7 +83,7 @@ impl Stage {
         let runtime = runtime.map_err(Error::io("starting the runtime"))?;
         let kafka = start_kafka(options, teller)?;
         let prefix = prefix(&kafka);
-        let settings = Settings::new(kafka.brokers(), "ops-demo");
+        let settings = Settings::new(kafka.brokers(), CLIENT);
         let topics = Topics::new(&prefix);
         let overrides = Overrides { prefix: prefix.clone(), partitions: Some(PARTITIONS), ..Overrides::default() };
         let declared = declared(&overrides);
@@ -231,7 +236,11 @@ impl io::Write for Print {
 
 fn start_kafka(options: &Options, teller: &mut Teller) -> Result<Cluster, Error> {
     let cluster = match &options.brokers {
-        Some(brokers) => Cluster::Given(brokers.clone()),
+        Some(brokers) => {
+            let no_answer = |source| Error::NoAnswer { brokers: brokers.clone(), source };
+            admin::ping(&Settings::new(brokers, CLIENT), ANSWER).map_err(no_answer)?;
+            Cluster::Given(brokers.clone())
+        }
         None => {
             teller.plain("kafka", format!("starting Apache Kafka {VERSION}, one node on loopback"))?;
             let progress = |line: &str| eprintln!("          {line}");
@@ -254,6 +263,9 @@ fn prefix(kafka: &Cluster) -> String {
 /// The user's, or one that is gone in the end: inside the broker's scratch directory, which goes even after a kill.
 fn vault_directory(options: &Options, kafka: &Cluster, mine: &mut Mine) -> Result<PathBuf, Error> {
     match (&options.keep_vault, kafka) {
+        (Some(directory), Cluster::Local(_)) if holds_something(directory) => {
+            Err(Error::VaultInUse { directory: directory.display().to_string() })
+        }
         (Some(directory), _) => std::path::absolute(directory).map_err(Error::io("finding the vault's directory")),
         (None, Cluster::Local(kafka)) => Ok(kafka.scratch().join("vault")),
         (None, Cluster::Given(_)) => {
@@ -264,6 +276,10 @@ fn vault_directory(options: &Options, kafka: &Cluster, mine: &mut Mine) -> Resul
             Ok(directory.join("vault"))
         }
     }
+}
+
+fn holds_something(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// A new directory that only this user can read.
