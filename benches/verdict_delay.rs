@@ -17,7 +17,7 @@ use hms_ops::model::reading::Reading;
 use hms_ops::model::topic_files::{Overrides, declared};
 use hms_ops::model::{ids::home_partition, topics::Topics};
 use hms_ops::processor::{Processor, ProcessorOptions};
-use hms_ops::{cli, codec, sdk, telemetry::clock::now_ms};
+use hms_ops::{codec, sdk, telemetry::clock::now_ms};
 
 const PARTITIONS: i32 = 8;
 /// Services in the busy partition; every other partition has one.
@@ -34,7 +34,7 @@ fn main() {
     let topics = Topics::new(&format!("bench{}.", std::process::id()));
     let prefix = topics.metrics.trim_end_matches("ops.metrics").to_owned();
     let files = declared(&Overrides { prefix, partitions: Some(PARTITIONS), ..Overrides::default() });
-    cli::topics::create_missing(&Admin::new(&settings).expect("an admin client"), &files).expect("topics");
+    Admin::new(&settings).expect("an admin client").create_missing(&files).expect("topics");
     let processor = Processor::start(ProcessorOptions::new(settings.clone(), topics.clone())).expect("a processor");
     let services = services();
     for (name, _) in &services {

@@ -25,6 +25,7 @@ use super::offsets::patient;
 use super::record::{Committed, metadata_of, partition_list};
 use super::settings::Settings;
 use super::verdict::Verdict;
+use crate::model::topic_files::Topic;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -40,6 +41,17 @@ pub struct TopicSpec {
     pub replication: i32,
     /// Configuration as text, by Kafka's names.
     pub configs: BTreeMap<String, String>,
+}
+
+impl From<&Topic> for TopicSpec {
+    fn from(topic: &Topic) -> Self {
+        Self {
+            name: topic.name.clone(),
+            partitions: topic.partitions,
+            replication: topic.replication,
+            configs: topic.config.clone(),
+        }
+    }
 }
 
 /// A topic as it is.
@@ -92,6 +104,14 @@ impl Admin {
         };
         self.wait_for_leaders(&spec.name)?;
         Ok(created)
+    }
+
+    /// Makes the topics that are not there yet, and changes no other: for the demo, benches and tests.
+    ///
+    /// # Errors
+    /// As [`Self::create_topic`].
+    pub fn create_missing(&self, topics: &[Topic]) -> Result<(), Error> {
+        topics.iter().try_for_each(|topic| self.create_topic(&topic.into()).map(drop))
     }
 
     /// The metadata of a new topic takes a moment to reach every broker, and there is no event for it.

@@ -81,14 +81,6 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     }
 }
 
-/// Makes the topics of `topics` that are not there yet, and changes no other: for the demo and the tests.
-///
-/// # Errors
-/// The cluster does not answer, or refuses.
-pub fn create_missing(admin: &Admin, topics: &[Topic]) -> Result<(), crate::bus::Error> {
-    topics.iter().try_for_each(|topic| admin.create_topic(&spec(topic)).map(drop))
-}
-
 /// Reads every `*.yaml` of a directory, by name.
 fn from_directory(dir: &Path, overrides: &Overrides) -> anyhow::Result<Vec<Topic>> {
     let reading = || format!("reading topic files of {}", dir.display());
@@ -142,7 +134,7 @@ fn apply(
     for topic in topics.iter().filter(|topic| found.iter().any(|(name, _)| *name == topic.name)) {
         match actual.get(&topic.name) {
             None => {
-                admin.create_topic(&spec(topic))?;
+                admin.create_topic(&TopicSpec::from(topic))?;
             }
             Some(actual) => {
                 // What is set and not declared stays: the cluster takes the whole configuration at once.
@@ -153,15 +145,6 @@ fn apply(
         }
     }
     Ok(())
-}
-
-fn spec(topic: &Topic) -> TopicSpec {
-    TopicSpec {
-        name: topic.name.clone(),
-        partitions: topic.partitions,
-        replication: topic.replication,
-        configs: topic.config.clone(),
-    }
 }
 
 fn show(as_json: bool, topic: &str, difference: &Difference) {

@@ -17,7 +17,6 @@ use super::teller::Teller;
 use crate::actors::channel::{Channel, Channels, Console};
 use crate::actors::{Actor, archiver, autoscaler, frame, guard, pager};
 use crate::bus::{Admin, Settings, admin};
-use crate::cli::topics::create_missing;
 use crate::local::kafka::{self, Cluster, LocalKafka, VERSION};
 use crate::model::spec::Spec;
 use crate::model::topic_files::{Overrides, declared};
@@ -91,7 +90,7 @@ impl Stage {
         if let Cluster::Given(_) = kafka {
             mine.topics = declared.iter().map(|topic| (settings.clone(), topic.name.clone())).collect();
         }
-        create_missing(&Admin::new(&settings)?, &declared)?;
+        Admin::new(&settings)?.create_missing(&declared)?;
         let all = format!("{prefix}ops.*, {} topics of {PARTITIONS} partitions", declared.len());
         teller.plain("topics", all)?;
         let airport = match &options.kubeconfig {
