@@ -2,6 +2,7 @@
 //! happens to the processes on the way.
 //!
 //! - `fleet`: topics, specs, readings and child processes of one test. `load`: readings by the clock.
+//!   `watch`: waits for events.
 //! - `judge`: the oracle's second opinion, from the topics alone.
 //! - one file a promise: `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs).
 
@@ -21,3 +22,5 @@ mod moves;
 mod quiet;
 #[path = "processor/series.rs"]
 mod series;
+#[path = "processor/watch.rs"]
+mod watch;

@@ -14,8 +14,9 @@ use hms_ops::model::incident::EventKind;
 use hms_ops::model::reading::RejectReason;
 use sha2::{Digest as _, Sha256};
 
-use super::fleet::{Fleet, PARTITIONS, Watch, opens};
+use super::fleet::{Fleet, PARTITIONS};
 use super::judge::{confirm, stored};
+use super::watch::{Watch, opens};
 use crate::harness::brokers;
 
 /// Is kcat here? Without it the tests say so and pass, unless the environment asks for every tool.

@@ -12,9 +12,10 @@ use std::time::Duration;
 use hms_ops::bus::Isolation;
 use hms_ops::model::ids::home_partition;
 
-use super::fleet::{Fleet, PARTITIONS, Watch, ids, is_turn, now_ms};
+use super::fleet::{Fleet, PARTITIONS, ids, now_ms};
 use super::judge::{confirm, judge, stored};
 use super::load::Load;
+use super::watch::{Watch, is_turn};
 
 const KILLS: usize = 10;
 

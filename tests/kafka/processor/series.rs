@@ -10,8 +10,9 @@ use hms_ops::bus::Isolation;
 use hms_ops::model::ids::{TICK_SENSOR, TICK_SERVICE, home_partition};
 use hms_ops::model::incident::EventKind;
 
-use super::fleet::{Fleet, PARTITIONS, Watch, is_turn};
+use super::fleet::{Fleet, PARTITIONS};
 use super::judge::{Judged, confirm};
+use super::watch::{Watch, is_turn};
 use crate::harness::brokers;
 use crate::oracle::history;
 use crate::oracle::json::first_difference;
