@@ -2,7 +2,7 @@
 //! minus the reading's append time, in a busy and in quiet partitions, at the default step, lateness and commit
 //! interval: a step (1 s) and the lateness (1 s) are part of it by definition.
 //!
-//! `cargo bench --bench verdict_delay` (a local Kafka, or OPS_BROKERS; OPS_BENCH_CYCLES=15 breaches of each service).
+//! `cargo bench --bench verdict_delay` (a local Kafka, or OPS_BROKERS; OPS_BENCH_CYCLES=20 breaches of each service).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ const CYCLE: Duration = Duration::from_secs(7);
 const BAD: f64 = 99.0;
 
 fn main() {
-    let cycles: u32 = std::env::var("OPS_BENCH_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(15);
+    let cycles: u32 = std::env::var("OPS_BENCH_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let kafka = from_env_or_start(&Options::default()).expect("a Kafka");
     let settings = Settings::new(kafka.brokers(), "verdict-delay");
     let topics = Topics::new(&format!("bench{}.", std::process::id()));
