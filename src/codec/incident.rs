@@ -64,6 +64,22 @@ pub fn headers(event: &IncidentEvent, id: &str) -> Headers {
     cloud_event(name(&event.kind), event.service.as_str(), event.at, id)
 }
 
+/// An event as it lies on the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wire {
+    /// The service.
+    pub key: Vec<u8>,
+    /// See [`encode`].
+    pub value: Vec<u8>,
+    /// See [`headers`].
+    pub headers: Headers,
+}
+
+/// The whole record of an event: what the processor sends, and what a replay must find.
+pub fn wire(event: &IncidentEvent) -> Wire {
+    Wire { key: event.service.as_str().as_bytes().to_vec(), value: encode(event), headers: headers(event, &id(event)) }
+}
+
 /// The headers of an event of ours. `at` in ms.
 pub(super) fn cloud_event(name: &str, service: &str, at: i64, id: &str) -> Headers {
     vec![

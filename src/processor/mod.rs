@@ -12,6 +12,7 @@ mod group;
 pub mod incident;
 mod metadata;
 mod publish;
+mod read;
 mod registry;
 mod restore;
 mod service;

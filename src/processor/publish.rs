@@ -9,7 +9,7 @@ use crate::model::rejected::{Kept, Rejected, keep_headers};
 use crate::model::state::Cut;
 use crate::model::topics::Topics;
 use crate::processor::error::Result;
-use crate::processor::restore::FORWARDED;
+use crate::processor::read::FORWARDED;
 
 /// The key of a partition's own record in `ops.state`.
 pub const PARTITION_KEY: &str = "_partition";
@@ -59,14 +59,13 @@ pub(super) fn incidents(
     events: &[IncidentEvent],
 ) -> Result<()> {
     for event in events {
-        let value = codec::incident::encode(event);
-        let owned = codec::incident::headers(event, &codec::incident::id(event));
-        let headers: Vec<_> = owned.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
+        let wire = codec::incident::wire(event);
+        let headers: Vec<_> = wire.headers.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
         producer.send(&Record {
             topic: &topics.incidents,
             partition,
-            key: Some(event.service.as_str().as_bytes()),
-            value: Some(&value),
+            key: Some(&wire.key),
+            value: Some(&wire.value),
             headers: &headers,
             timestamp_ms: None,
         })?;

@@ -9,27 +9,15 @@
 //! The worker then commits the offset under its own name before any output.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::ops::ControlFlow;
 
-use crate::bus::{
-    self, Admin, GroupConsumer, Isolation, Message, Next, Offsets, Reader, Settings, Timestamp, Watermarks,
-};
-use crate::codec;
-use crate::codec::state::StateRecord;
-use crate::model::ServiceId;
-use crate::model::reading::{Reading, RejectReason};
-use crate::model::state::{PartitionRecord, Rollup, ServiceRecord};
+use crate::bus::{self, Admin, GroupConsumer, Isolation, Message, Offsets, Reader, Settings, Timestamp, Watermarks};
+use crate::model::state::{PartitionRecord, ServiceRecord};
 use crate::model::topics::Topics;
-use crate::processor::core::{Body, Core, Effects, Record};
+use crate::processor::core::{Core, Effects};
 use crate::processor::error::{Error, Result};
 use crate::processor::metadata::Metadata;
-
-/// The header of a reading that was found outside its home: `partition/offset/append time`.
-pub(super) const FORWARDED: &str = "ops-from";
-/// Our own topics answer within this, or something is wrong.
-const READ_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much earlier than needed rollups are looked for, ms: their append time is a broker's, not the partition's clock.
-const SLACK_MS: i64 = 60_000;
+use crate::processor::read::{Decoded, Need, Rollups, State, read_out, read_rollups};
 
 /// Who takes over, and from where.
 pub(super) struct Takeover<'a> {
@@ -48,41 +36,6 @@ pub(super) struct Restored {
     pub position: i64,
     /// Position of the last cut and offset in `ops.state` of the last full one; none if the partition is new.
     pub marks: Option<(i64, i64)>,
-}
-
-/// A record of `ops.metrics` as the core takes it.
-pub(super) struct Decoded {
-    offset: i64,
-    append_ms: i64,
-    reading: std::result::Result<Reading, RejectReason>,
-    forwarded: bool,
-}
-
-impl Decoded {
-    /// Reads a record. A forwarded one without a `ts` of its own has the append time of its first place.
-    pub fn of(message: &Message<'_>) -> Self {
-        let append_ms = message.timestamp().ms().unwrap_or(0);
-        let headers = message.headers();
-        let from = headers.iter().find(|header| header.name == FORWARDED);
-        let first_append = from
-            .and_then(|header| std::str::from_utf8(header.value?).ok())
-            .and_then(|text| text.rsplit('/').next()?.parse().ok());
-        let stand_in = first_append.unwrap_or(append_ms);
-        Self {
-            offset: message.offset(),
-            append_ms,
-            reading: codec::reading::decode(message.key(), message.value(), stand_in),
-            forwarded: from.is_some(),
-        }
-    }
-
-    pub fn record(&self) -> Record<'_> {
-        let body = match &self.reading {
-            Ok(reading) => Body::Reading(reading),
-            Err(reason) => Body::Unreadable(*reason),
-        };
-        Record { offset: self.offset, append_ms: self.append_ms, body, forwarded: self.forwarded }
-    }
 }
 
 impl Takeover<'_> {
@@ -129,7 +82,8 @@ impl Takeover<'_> {
                 Judged::Resumed(resume) => resumed.push(resume),
             }
         }
-        let rollups = self.read_rollups(offsets, &resumed)?;
+        let needs = resumed.iter().map(|resume| (resume.partition, resume.need())).collect();
+        let rollups = read_rollups(self.settings, &self.topics.rollups, offsets, &needs)?;
         done.extend(self.resume(resumed, rollups)?);
         Ok(done)
     }
@@ -200,7 +154,7 @@ impl Takeover<'_> {
                 restored.core.step(Decoded::of(message).record(), &mut muted);
                 muted.clear();
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(cores.into_iter().collect())
     }
@@ -222,94 +176,12 @@ impl Takeover<'_> {
         let mut states: BTreeMap<i32, State> = BTreeMap::new();
         let mut reader = Reader::open(self.settings, topic, Isolation::Committed, starts)?.until_now(offsets)?;
         read_out(&mut reader, topic, |message| {
-            let Some(value) = message.value() else { return Ok(()) };
-            let state = states.entry(message.partition()).or_default();
-            match codec::state::decode_state(value).map_err(|error| error.to_string())? {
-                StateRecord::Partition(record) => state.partition = Some(record),
-                StateRecord::Service(record) => {
-                    state.services.insert(record.service.clone(), record);
-                }
-            }
-            Ok(())
+            states.entry(message.partition()).or_default().take(message.value())?;
+            Ok(ControlFlow::Continue(()))
         })?;
         Ok(states)
     }
-
-    /// The rollups of the cuts at or after the clocks that are needed, in order. Cuts only grow in their clock, so it
-    /// is enough to begin at one that is older; where append times mislead, all are read.
-    fn read_rollups(&self, offsets: &Offsets, resumed: &[Resume]) -> Result<Rollups> {
-        let topic = &self.topics.rollups;
-        let (mut starts, mut lows) = (BTreeMap::new(), BTreeMap::new());
-        for resume in resumed {
-            let low = offsets.watermarks(topic, resume.partition)?.low;
-            let early = resume.needed.saturating_sub(SLACK_MS).max(0);
-            let guess = match offsets.at_time(topic, &[resume.partition], early)?.pop() {
-                Some((_, Some(offset))) => offset.max(low),
-                _ => low,
-            };
-            starts.insert(resume.partition, guess);
-            lows.insert(resume.partition, low);
-        }
-        let needed: BTreeMap<i32, i64> = resumed.iter().map(|resume| (resume.partition, resume.needed)).collect();
-        let (mut found, oldest) = self.read_rollups_from(offsets, &starts, &needed)?;
-        let misled = |partition: &i32| {
-            starts[partition] > lows[partition]
-                && oldest.get(partition).is_none_or(|oldest| oldest >= &needed[partition])
-        };
-        let again: BTreeMap<i32, i64> =
-            lows.iter().filter(|(partition, _)| misled(partition)).map(|(p, low)| (*p, *low)).collect();
-        if !again.is_empty() {
-            found.extend(self.read_rollups_from(offsets, &again, &needed)?.0);
-        }
-        Ok(found)
-    }
-
-    /// The rollups that are needed, and the clock of the first that was met.
-    fn read_rollups_from(
-        &self,
-        offsets: &Offsets,
-        starts: &BTreeMap<i32, i64>,
-        needed: &BTreeMap<i32, i64>,
-    ) -> Result<(Rollups, BTreeMap<i32, i64>)> {
-        let topic = &self.topics.rollups;
-        let (mut rollups, mut oldest) = (Rollups::new(), BTreeMap::new());
-        let starts = starts.iter().map(|(partition, offset)| (*partition, *offset));
-        let mut reader = Reader::open(self.settings, topic, Isolation::Committed, starts)?.until_now(offsets)?;
-        read_out(&mut reader, topic, |message| {
-            let Some(value) = message.value() else { return Ok(()) };
-            let rollup = codec::state::decode_rollup(value).map_err(|error| error.to_string())?;
-            oldest.entry(message.partition()).or_insert(rollup.cut_clock);
-            if rollup.cut_clock >= needed[&message.partition()] {
-                rollups.entry(message.partition()).or_default().push(rollup);
-            }
-            Ok(())
-        })?;
-        Ok((rollups, oldest))
-    }
 }
-
-/// Reads partitions of one of our own topics to their ends.
-fn read_out(
-    reader: &mut Reader,
-    topic: &str,
-    mut take: impl FnMut(&Message<'_>) -> std::result::Result<(), String>,
-) -> Result<()> {
-    loop {
-        match reader.next(READ_TIMEOUT)? {
-            Next::Record(message) => take(&message).map_err(|reason| Error::State {
-                topic: topic.to_owned(),
-                partition: message.partition(),
-                offset: message.offset(),
-                reason,
-            })?,
-            Next::End => return Ok(()),
-            Next::Idle => tracing::warn!(topic, "waiting for the log while restoring"),
-        }
-    }
-}
-
-/// Rollups by partition, in the order of their cuts.
-type Rollups = BTreeMap<i32, Vec<Rollup>>;
 
 /// What offset, state and log of a partition say together.
 enum Judged {
@@ -330,15 +202,9 @@ struct Resume {
     needed: i64,
 }
 
-#[derive(Default)]
-struct State {
-    partition: Option<PartitionRecord>,
-    services: BTreeMap<ServiceId, ServiceRecord>,
-}
-
-impl State {
-    fn records(&self) -> Vec<ServiceRecord> {
-        self.services.values().cloned().collect()
+impl Resume {
+    fn need(&self) -> Need {
+        Need { from_clock: self.needed, through: self.metadata.cut }
     }
 }
 

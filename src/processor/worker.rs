@@ -27,7 +27,8 @@ use crate::processor::core::{Effects, Outcome, SpecChange};
 use crate::processor::error::{Error, Result};
 use crate::processor::group::Shared;
 use crate::processor::publish::{self, Forward};
-use crate::processor::restore::{Decoded, Takeover, is_appended_by_broker};
+use crate::processor::read::Decoded;
+use crate::processor::restore::{Takeover, is_appended_by_broker};
 use crate::processor::task::Task;
 
 /// The longest a poll waits: ticks are due by the host's clock.
