@@ -31,6 +31,16 @@ pub enum Error {
         /// What is missing.
         what: String,
     },
+    /// The topics do not hold (any more) what an audit needs.
+    #[error("{topic}/{partition} cannot be computed again: {what}")]
+    Audit {
+        /// The topic that lacks it.
+        topic: String,
+        /// Which partition.
+        partition: i32,
+        /// What is missing.
+        what: String,
+    },
     /// A record of our own that cannot be read.
     #[error("{topic}/{partition}@{offset} cannot be read: {reason}")]
     State {

@@ -3,23 +3,28 @@
 //! `core` (a partition) -> `service` (a service at an instant) -> `incident` (the machine of a cause) decide and
 //! are pure; `cut` turns their state into records and back. The worker around them carries effects out.
 
+pub mod audit;
 pub mod backtest;
 pub mod core;
 pub mod counts;
 mod cut;
+mod cuts;
 mod error;
+pub mod explain;
 mod group;
 pub mod incident;
 mod metadata;
 mod publish;
 mod read;
 mod registry;
+pub mod replay;
 mod restore;
 mod service;
 mod task;
 mod worker;
 
 pub use cut::RestoreError;
+pub use cuts::CutMark;
 pub use error::Error;
 #[cfg(feature = "sabotage")]
 pub use group::Sabotage;

@@ -47,6 +47,11 @@ impl Decoded {
         }
     }
 
+    /// What it says, if it can be read.
+    pub fn reading(&self) -> std::result::Result<&Reading, RejectReason> {
+        self.reading.as_ref().map_err(|reason| *reason)
+    }
+
     pub fn record(&self) -> Record<'_> {
         let body = match &self.reading {
             Ok(reading) => Body::Reading(reading),
