@@ -2,14 +2,15 @@
 //! sent is in `sdk::emit`; how rows are written, in `history`.
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 
 use super::connect::{Connect, pair};
 use super::history::{self, Row};
+use super::progress::{Progress, REDRAW};
 use crate::model::reading::Reading;
 use crate::sdk::emit::{Counts, Emitter};
 use crate::sdk::retime::Retime;
@@ -17,8 +18,6 @@ use crate::telemetry::clock::now_ms;
 
 /// So many refused rows are shown one by one; the rest is counted.
 const SHOWN: u64 = 10;
-/// How often the progress is drawn anew.
-const REDRAW: Duration = Duration::from_millis(200);
 
 /// Publishes readings and waits until the cluster has acknowledged every one.
 ///
@@ -114,7 +113,7 @@ impl Session<'_> {
                 }
             }
         }
-        self.progress.show(&self.emitter, self.refused);
+        self.draw();
         Ok(())
     }
 
@@ -148,9 +147,17 @@ impl Session<'_> {
             if ahead == 0 {
                 return;
             }
-            self.progress.show(&self.emitter, self.refused);
+            self.draw();
             thread::sleep(Duration::from_millis(ahead).min(REDRAW));
         }
+    }
+
+    fn draw(&mut self) {
+        let (emitter, refused) = (&self.emitter, self.refused);
+        self.progress.show(|| {
+            let (sent, on_their_way) = emitter.progress();
+            format!("{sent} sent, {on_their_way} on their way, {refused} refused")
+        });
     }
 
     fn refuse(&mut self, line: u64, why: &str) {
@@ -178,35 +185,4 @@ fn report(counts: &Counts, refused: u64) {
         parts.push(format!("{} not acknowledged in time: they may have arrived", counts.pending));
     }
     eprintln!("{}", parts.join(", "));
-}
-
-/// One line on stderr that is drawn over itself; nothing if stderr is no terminal.
-struct Progress {
-    is_terminal: bool,
-    drawn: Option<Instant>,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { is_terminal: io::stderr().is_terminal(), drawn: None }
-    }
-
-    fn show(&mut self, emitter: &Emitter, refused: u64) {
-        let recent = self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW);
-        if !self.is_terminal || recent {
-            return;
-        }
-        let (sent, on_their_way) = emitter.progress();
-        eprint!("\r\u{1b}[K{sent} sent, {on_their_way} on their way, {refused} refused");
-        // Nobody can do anything about a terminal that cannot be written to.
-        io::stderr().flush().ok();
-        self.drawn = Some(Instant::now());
-    }
-
-    /// Wipes the line, so that something else can be written.
-    fn clear(&mut self) {
-        if self.drawn.take().is_some() {
-            eprint!("\r\u{1b}[K");
-        }
-    }
 }

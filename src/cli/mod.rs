@@ -9,9 +9,12 @@ pub mod connect;
 pub mod demo;
 pub mod dta;
 pub mod emit;
+pub mod explain;
 pub mod history;
 pub mod process;
+pub mod progress;
 pub mod register;
+pub mod replay;
 pub mod services;
 pub mod status;
 pub mod stop;
@@ -40,7 +43,9 @@ enum Command {
     Dta(dta::Args),
     Process(process::Args),
     Emit(emit::Args),
+    Explain(explain::Args),
     Register(register::Args),
+    Replay(replay::Args),
     Services(services::Args),
     Status(status::Args),
     Topics(topics::Args),
@@ -66,6 +71,8 @@ pub fn main() -> ExitCode {
         Command::Dta(args) => exit(dta::run(args)),
         Command::Process(args) => exit(process::run(&args)),
         Command::Emit(args) => exit(emit::run(&args)),
+        Command::Explain(args) => exit(explain::run(&args)),
+        Command::Replay(args) => exit(replay::run(&args)),
         Command::Register(args) => exit(register::run(&args)),
         Command::Services(args) => exit(services::run(&args)),
         Command::Status(args) => status::run(&args).unwrap_or_else(|error| exit(Err(error))),

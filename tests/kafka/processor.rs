@@ -4,8 +4,10 @@
 //! - `fleet`: topics, specs, readings and child processes of one test. `load`: readings by the clock.
 //!   `watch`: waits for events.
 //! - `judge`: the oracle's second opinion, from the topics alone.
-//! - one file a promise: `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs).
+//! - one file a promise: `audit`, `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs).
 
+#[path = "processor/audit.rs"]
+mod audit;
 #[path = "processor/fleet.rs"]
 mod fleet;
 #[path = "processor/foreign.rs"]

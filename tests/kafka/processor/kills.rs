@@ -20,7 +20,7 @@ use super::watch::{Watch, is_turn};
 const KILLS: usize = 10;
 
 /// A service whose incidents open and resolve within seconds.
-fn nervous(id: &str) -> String {
+pub fn nervous(id: &str) -> String {
     format!(
         "id: {id}\nowner: test\nsensors:\n  - {{name: q, interval: 0.1}}\n\
          slo:\n  target: q\n  threshold: 30\n  window_seconds: 1\n  step: 0.25\n  lateness: 0.25\n  min_samples: 5\n  \
@@ -38,7 +38,7 @@ fn restless(place: usize, now: i64) -> f64 {
 
 /// Three nervous services in each partition, and their readings. One in five arrives away from home, one in twenty is
 /// of a sensor that nobody knows: forwards and dead letters are part of the transactions too.
-fn start(fleet: &Arc<Fleet>) -> Load {
+pub fn start(fleet: &Arc<Fleet>) -> Load {
     let services = ids("k", 3);
     services.iter().for_each(|id| fleet.register(&nervous(id)));
     let mut count = 0;
