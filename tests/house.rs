@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms that must stay pure: no bus, no runtime, no clock, no logging.
-const PURE: [&str; 10] = [
+const PURE: [&str; 12] = [
     "src/model",
     "src/spec",
     "src/codec",
@@ -15,6 +15,8 @@ const PURE: [&str; 10] = [
     "src/processor/cut",
     "src/processor/backtest",
     "src/processor/metadata",
+    "src/processor/gap",
+    "src/processor/counts",
 ];
 
 fn sources(root: &str) -> Vec<(PathBuf, String)> {

@@ -8,6 +8,7 @@ pub mod core;
 pub mod counts;
 mod cut;
 mod error;
+mod gap;
 mod group;
 pub mod incident;
 mod metadata;

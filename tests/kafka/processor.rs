@@ -4,12 +4,15 @@
 //! - `fleet`: topics, specs, readings and child processes of one test. `load`: readings by the clock.
 //!   `watch`: waits for events.
 //! - `judge`: the oracle's second opinion, from the topics alone.
-//! - one file a promise: `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs).
+//! - one file a promise: `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs),
+//!   `gap` (a log that no longer holds where we stopped).
 
 #[path = "processor/fleet.rs"]
 mod fleet;
 #[path = "processor/foreign.rs"]
 mod foreign;
+#[path = "processor/gap.rs"]
+mod gap;
 #[path = "processor/judge.rs"]
 mod judge;
 #[path = "processor/kills.rs"]
