@@ -159,7 +159,15 @@ impl Fleet {
         let log = kept_file(&format!("{}{instance}.log", self.prefix));
         let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
-        command.args(["process", "--brokers", self.settings.brokers(), "--topic-prefix", &self.prefix, "--group", &self.group]);
+        command.args([
+            "process",
+            "--brokers",
+            self.settings.brokers(),
+            "--topic-prefix",
+            &self.prefix,
+            "--group",
+            &self.group,
+        ]);
         command.args(["--instance", instance]).args(more);
         if self.simulated {
             command.arg("--simulated-time");

@@ -264,7 +264,10 @@ fn judge_partition(
         hearing.oracle.next_offset = record.offset;
         let stands_in = record.header(FORWARDED).and_then(|from| from.rsplit('/').next()?.parse().ok());
         let key = record.key.as_deref();
-        match codec::reading::decode(key, record.value.as_deref(), stands_in.unwrap_or(record.append)) {
+        let headers = record.headers.iter().filter(|(name, _)| name != FORWARDED);
+        let length = codec::reading::headers_length(headers.map(|(name, value)| (name.as_str(), value.as_deref())));
+        let append = stands_in.unwrap_or(record.append);
+        match codec::reading::decode_with_headers(key, record.value.as_deref(), length, append) {
             Err(reason) => {
                 hearing.pass(record);
                 hearing.rejected.push((record.offset, reason.name()));
