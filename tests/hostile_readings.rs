@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use hms_ops::codec::reading::{MAX_VALUE_LENGTH, decode, encode};
+use hms_ops::codec::reading::{
+    MAX_RECORD_LENGTH, MAX_VALUE_LENGTH, decode, decode_with_headers, encode, headers_length,
+};
 use hms_ops::model::reading::Reading;
 use hms_ops::model::reading::RejectReason::{self, *};
 use proptest::prelude::*;
@@ -59,6 +61,22 @@ fn what_is_not_finite_is_refused_and_what_is_large_counts() {
     assert!(zero == 0.0 && zero.is_sign_positive());
     let zero = json(r#"{"sensor":"q","value":-0.0}"#).unwrap().value;
     assert!(zero == 0.0 && zero.is_sign_positive());
+}
+
+#[test]
+fn a_record_that_could_not_be_forwarded_is_too_large_wherever_it_lies() {
+    let value = avro(|_| {});
+    let taken = |key: &[u8], headers: &[(&str, Option<&[u8]>)]| {
+        let length = headers_length(headers.iter().copied());
+        decode_with_headers(Some(key), Some(&value), length, APPENDED).map(drop)
+    };
+    let rest = MAX_RECORD_LENGTH - value.len();
+    assert_eq!(taken(&vec![b'k'; rest], &[]), Ok(()));
+    assert_eq!(taken(&vec![b'k'; rest + 1], &[]), Err(TooLarge));
+    let weight = vec![0; rest - 22];
+    assert_eq!(taken(b"", &[("weight", Some(&weight))]), Ok(()));
+    assert_eq!(taken(b"k", &[("weight", Some(&weight))]), Err(TooLarge));
+    assert_eq!(taken(b"", &vec![("", None); 5_000]), Err(TooLarge), "empty headers are not nothing");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms that must stay pure: no bus, no runtime, no clock, no logging.
-const PURE: [&str; 11] = [
+const PURE: [&str; 13] = [
     "src/model",
     "src/spec",
     "src/codec",
@@ -16,6 +16,8 @@ const PURE: [&str; 11] = [
     "src/processor/backtest",
     "src/processor/metadata",
     "src/processor/replay",
+    "src/processor/gap",
+    "src/processor/counts",
 ];
 
 fn sources(root: &str) -> Vec<(PathBuf, String)> {

@@ -93,7 +93,9 @@ impl GroupConsumer {
     pub fn poll(&self, timeout: Duration, member: &mut impl Rebalance) -> Result<Option<Event<'_>>, Error> {
         let polled = self.client.poll(timeout);
         while let Some(demand) = self.client.context().take() {
-            self.carry_out(demand, member)?;
+            if !self.carry_out(demand, member)? {
+                break;
+            }
         }
         match polled {
             None => Ok(None),
@@ -103,11 +105,19 @@ impl GroupConsumer {
         }
     }
 
-    fn carry_out(&self, demand: Demand, member: &mut impl Rebalance) -> Result<(), Error> {
+    /// Says whether it could be done now.
+    fn carry_out(&self, demand: Demand, member: &mut impl Rebalance) -> Result<bool, Error> {
         match demand {
             Demand::Assign(list) => {
                 let partitions = partitions_of(&list);
-                self.assign_paused(&partitions)?;
+                let Ok(ends) = self.ends_of(&partitions).inspect_err(|error| {
+                    tracing::warn!(topic = self.topic, ?partitions, %error, "the group waits for us to take over");
+                }) else {
+                    // Not answered, not lost: the next poll tries again.
+                    self.client.context().put_back(Demand::Assign(list));
+                    return Ok(false);
+                };
+                self.assign_paused(&ends)?;
                 tracing::info!(topic = self.topic, ?partitions, "assigned");
                 if !partitions.is_empty() {
                     member.assigned(self, &partitions);
@@ -127,21 +137,32 @@ impl GroupConsumer {
                 self.client.incremental_unassign(&list).map_err(failed)?;
             }
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Where the log of each partition ends now.
+    fn ends_of(&self, partitions: &[i32]) -> Result<Vec<(i32, i64)>, Error> {
+        partitions.iter().map(|&partition| Ok((partition, self.watermarks(partition)?.high))).collect()
     }
 
     /// Assigns without fetching: at the end, so that the client does not go to the committed offset by itself, and
     /// paused, which outdates whatever it may have asked a broker for meanwhile. Any other place may be one that the
     /// log does not hold (any more); a fetch from there that goes out before the pause would leave the partition in
     /// a state in which it can not be started.
-    fn assign_paused(&self, partitions: &[i32]) -> Result<(), Error> {
+    ///
+    /// The end by its number, never as [`Offset::End`]: the client would look that up by itself, and look it up
+    /// again, half a second later, for each answer that a pause or a seek has outdated. Such a late answer moves the
+    /// partition to the end after it was started elsewhere: all between would be skipped.
+    fn assign_paused(&self, ends: &[(i32, i64)]) -> Result<(), Error> {
         let failed = || Error::client("taking partitions over", Place::topic(&self.topic));
-        let mut list = partition_list(&self.topic, partitions);
-        list.set_all_offsets(Offset::End).map_err(failed())?;
+        let mut list = TopicPartitionList::with_capacity(ends.len());
+        for (partition, end) in ends {
+            list.add_partition_offset(&self.topic, *partition, Offset::Offset(*end)).map_err(failed())?;
+        }
         // An empty list has to be answered too.
         self.client.incremental_assign(&list).map_err(failed())?;
         self.client.pause(&list).map_err(failed())?;
-        self.owned.borrow_mut().extend(partitions.iter().map(|partition| (*partition, None)));
+        self.owned.borrow_mut().extend(ends.iter().map(|(partition, _)| (*partition, None)));
         Ok(())
     }
 

@@ -56,6 +56,11 @@ impl Demands {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
+    /// What [`Self::take`] gave could not be carried out yet.
+    pub fn put_back(&self, demand: Demand) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_front(demand);
+    }
+
     /// From now on demands are answered at once, without telling anybody.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);

@@ -27,7 +27,8 @@ pub struct Args {
     /// The longest time between two commits while there is something to commit, ms.
     #[arg(long, env = "OPS_COMMIT_INTERVAL_MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=5_000))]
     commit_interval_ms: u64,
-    /// Start a partition anew whose offset, state and log do not fit together (some readings count twice or never).
+    /// Start a partition's services anew where offset, state and log do not fit together: open incidents are closed,
+    /// generations go on.
     #[arg(long)]
     accept_gap: bool,
     /// Take append times that producers made up (message.timestamp.type=CreateTime); no ticks then. For tests.

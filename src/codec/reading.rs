@@ -13,6 +13,11 @@ use crate::model::reading::{Reading, RejectReason};
 
 /// The longest value that is taken, bytes.
 pub const MAX_VALUE_LENGTH: usize = 32 * 1024;
+/// The longest record that is taken, key, value and headers together, bytes. The bus may hold longer ones (it
+/// measures compressed batches), which could neither be forwarded nor kept.
+pub const MAX_RECORD_LENGTH: usize = 64 * 1024;
+/// What a header counts beside its bytes: a million empty ones are not nothing.
+const HEADER_LENGTH: usize = 16;
 
 /// What a value says, before its names and numbers are judged.
 #[derive(Debug, Default, PartialEq)]
@@ -28,9 +33,24 @@ pub(super) struct Parsed {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// Reads one record of `ops.metrics`. `append_ms` stands in for a `ts` that JSON leaves out, `key` for a
-/// `service`.
+/// Reads one record of `ops.metrics` that has no headers. `append_ms` stands in for a `ts` that JSON leaves out, `key`
+/// for a `service`.
 pub fn decode(key: Option<&[u8]>, value: Option<&[u8]>, append_ms: i64) -> Result<Reading, RejectReason> {
+    decode_with_headers(key, value, 0, append_ms)
+}
+
+/// What headers count of [`MAX_RECORD_LENGTH`], bytes.
+pub fn headers_length<'a>(headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> usize {
+    headers.map(|(name, value)| HEADER_LENGTH + name.len() + value.map_or(0, <[u8]>::len)).sum()
+}
+
+/// The same of a record with headers, whose [`headers_length`] is given.
+pub fn decode_with_headers(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers_length: usize,
+    append_ms: i64,
+) -> Result<Reading, RejectReason> {
     let value = value.ok_or(RejectReason::NullValue)?;
     let parsed = parse(value);
     if let Err(reason) = parsed
@@ -38,7 +58,8 @@ pub fn decode(key: Option<&[u8]>, value: Option<&[u8]>, append_ms: i64) -> Resul
     {
         return Err(reason);
     }
-    if value.len() > MAX_VALUE_LENGTH {
+    let length = value.len() + key.map_or(0, <[u8]>::len) + headers_length;
+    if value.len() > MAX_VALUE_LENGTH || length > MAX_RECORD_LENGTH {
         return Err(RejectReason::TooLarge);
     }
     judge(key, parsed?, append_ms)

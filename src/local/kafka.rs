@@ -123,6 +123,9 @@ impl Error {
 #[derive(Debug)]
 pub struct LocalKafka {
     brokers: String,
+    port: u16,
+    /// Its data lies in a container, and goes with it.
+    in_container: bool,
     scratch: PathBuf,
     watchdog: Watchdog,
 }
@@ -150,14 +153,29 @@ impl LocalKafka {
         let properties = server_properties(distribution, port, controller, &scratch, &options.properties);
         let launch = distribution.launch(&scratch, &properties, port, options.profile)?;
         let watchdog = Watchdog::spawn(&scratch, &launch).map_err(Error::io("starting sh, the broker's watchdog"))?;
-        let kafka = Self { brokers: format!("127.0.0.1:{port}"), scratch, watchdog };
-        kafka.wait_until_ready(port, options.ready_timeout)?;
+        let in_container = distribution.is_container();
+        let kafka = Self { brokers: format!("127.0.0.1:{port}"), port, in_container, scratch, watchdog };
+        kafka.wait_until_ready(options.ready_timeout)?;
         Ok(kafka)
     }
 
-    fn wait_until_ready(&self, port: u16, timeout: Duration) -> Result<(), Error> {
+    /// Kills the broker without warning and starts it again with the same data and address, as a machine does that
+    /// loses its power for a moment. Waits until topics can be made again.
+    ///
+    /// # Errors
+    /// [`Error::Died`], [`Error::Silent`], [`Error::Io`]; in a container the data would be lost: [`Error::Io`] too.
+    pub fn kill_and_restart(&mut self, ready_timeout: Duration) -> Result<(), Error> {
+        let failed = Error::io("killing the broker and starting it again");
+        if self.in_container {
+            return Err(failed(io::Error::new(io::ErrorKind::Unsupported, "its data would go with its container")));
+        }
+        self.watchdog.kill_and_restart(&self.scratch).map_err(failed)?;
+        self.wait_until_ready(ready_timeout)
+    }
+
+    fn wait_until_ready(&self, timeout: Duration) -> Result<(), Error> {
         let log = || tail(&fs::read_to_string(watchdog::log_file(&self.scratch)).unwrap_or_default());
-        match probe::wait_for_broker(port, timeout, || watchdog::exit_status(&self.scratch)) {
+        match probe::wait_for_broker(self.port, timeout, || watchdog::exit_status(&self.scratch)) {
             probe::Waited::Ready => Ok(()),
             probe::Waited::Ended(status) => Err(Error::Died { status, log: log() }),
             probe::Waited::TimedOut => Err(Error::Silent { seconds: timeout.as_secs(), log: log() }),

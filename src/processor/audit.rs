@@ -12,8 +12,8 @@ use crate::bus::{Admin, Isolation, Offsets, Reader, Settings, Watermarks};
 use crate::codec;
 use crate::model::topics::Topics;
 use crate::processor::core::Core;
-use crate::processor::cuts::{CutMark, Cuts, core_at};
 use crate::processor::error::{Error, Result};
+use crate::processor::marks::{CutMark, Cuts, core_at};
 use crate::processor::read::{Decoded, read_out};
 use crate::processor::replay::{Committed, Comparison, Difference, Published, Replay};
 

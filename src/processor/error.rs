@@ -20,8 +20,8 @@ pub enum Error {
     },
     /// Offset, state and log do not fit together: going on would count twice or not at all.
     #[error(
-        "partition {partition} of {topic} cannot go on where it stopped: {what}; --accept-gap starts its windows anew at \
-         the oldest record that is left, and keeps the generations"
+        "partition {partition} of {topic} cannot go on where it stopped: {what}; --accept-gap starts its services anew at \
+         the oldest record that is left: open incidents are closed, generations go on"
     )]
     Gap {
         /// `ops.metrics`.

@@ -8,11 +8,12 @@ pub mod backtest;
 pub mod core;
 pub mod counts;
 mod cut;
-mod cuts;
 mod error;
 pub mod explain;
+mod gap;
 mod group;
 pub mod incident;
+mod marks;
 mod metadata;
 mod publish;
 mod read;
@@ -24,9 +25,9 @@ mod task;
 mod worker;
 
 pub use cut::RestoreError;
-pub use cuts::CutMark;
 pub use error::Error;
 #[cfg(feature = "sabotage")]
 pub use group::Sabotage;
 pub use group::{Processor, ProcessorOptions};
+pub use marks::CutMark;
 pub use publish::PARTITION_KEY;

@@ -39,10 +39,13 @@ impl Decoded {
             .and_then(|header| std::str::from_utf8(header.value?).ok())
             .and_then(|text| text.rsplit('/').next()?.parse().ok());
         let stand_in = first_append.unwrap_or(append_ms);
+        // Not our own header, or a record that was taken in its first place might be refused in the second.
+        let strangers = headers.iter().filter(|header| header.name != FORWARDED);
+        let length = codec::reading::headers_length(strangers.map(|header| (&*header.name, header.value)));
         Self {
             offset: message.offset(),
             append_ms,
-            reading: codec::reading::decode(message.key(), message.value(), stand_in),
+            reading: codec::reading::decode_with_headers(message.key(), message.value(), length, stand_in),
             forwarded: from.is_some(),
         }
     }

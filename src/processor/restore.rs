@@ -12,10 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use crate::bus::{self, Admin, GroupConsumer, Isolation, Message, Offsets, Reader, Settings, Timestamp, Watermarks};
+use crate::codec;
+use crate::model::ServiceId;
+use crate::model::incident::IncidentEvent;
 use crate::model::state::{PartitionRecord, ServiceRecord};
 use crate::model::topics::Topics;
 use crate::processor::core::{Core, Effects};
 use crate::processor::error::{Error, Result};
+use crate::processor::gap::Unfinished;
 use crate::processor::metadata::Metadata;
 use crate::processor::read::{Decoded, Need, Rollups, State, read_out, read_rollups};
 
@@ -36,6 +40,8 @@ pub(super) struct Restored {
     pub position: i64,
     /// Position of the last cut and offset in `ops.state` of the last full one; none if the partition is new.
     pub marks: Option<(i64, i64)>,
+    /// To be published first: what ends because of a gap.
+    pub farewell: Vec<IncidentEvent>,
 }
 
 impl Takeover<'_> {
@@ -77,7 +83,7 @@ impl Takeover<'_> {
             let (offset, metadata) = committed.get(&partition).cloned().unwrap_or_default();
             let state = states.remove(&partition).unwrap_or_default();
             let log = offsets.watermarks(&self.topics.metrics, partition)?;
-            match self.judge(partition, log, offset, metadata, state)? {
+            match self.judge(offsets, partition, log, offset, metadata, state)? {
                 Judged::Fresh(restored) => done.push((partition, restored)),
                 Judged::Resumed(resume) => resumed.push(resume),
             }
@@ -91,6 +97,7 @@ impl Takeover<'_> {
     /// Do offset, state and log fit together?
     fn judge(
         &self,
+        offsets: &Offsets,
         partition: i32,
         log: Watermarks,
         offset: Option<i64>,
@@ -100,7 +107,7 @@ impl Takeover<'_> {
         let what = match (offset, metadata, &state.partition) {
             (None, _, None) => {
                 let core = Core::new(partition, self.partitions);
-                return Ok(Judged::Fresh(Restored { core, position: log.low, marks: None }));
+                return Ok(Judged::Fresh(Restored { core, position: log.low, marks: None, farewell: Vec::new() }));
             }
             (Some(offset), Some(metadata), Some(found))
                 if (log.low..=log.high).contains(&offset)
@@ -124,12 +131,38 @@ impl Takeover<'_> {
         if !self.accept_gap {
             return Err(Error::Gap { topic: self.topics.metrics.clone(), partition, what });
         }
-        tracing::warn!(partition, what, from = log.low, "a gap is accepted: windows start anew");
-        let generations = state.services.into_values().map(|record| ServiceRecord { active: None, ..record }).collect();
-        let fresh = PartitionRecord { partition, cut_position: log.low, ..PartitionRecord::default() };
-        let core = Core::restore(self.partitions, &fresh, generations, [])
+        tracing::warn!(partition, what, from = log.low, "a gap is accepted: services start anew");
+        self.start_anew(offsets, partition, log.low, state).map(Judged::Fresh)
+    }
+
+    /// Everything starts anew at the oldest record, but generations go on, and what was open is closed.
+    fn start_anew(&self, offsets: &Offsets, partition: i32, low: i64, state: State) -> Result<Restored> {
+        let topic = &self.topics.incidents;
+        let first = offsets.watermarks(topic, partition)?.low;
+        let mut reader =
+            Reader::open(self.settings, topic, Isolation::Committed, [(partition, first)])?.until_now(offsets)?;
+        let mut unfinished = Unfinished::default();
+        read_out(&mut reader, topic, |message| {
+            if let Some(value) = message.value() {
+                unfinished.note(&codec::incident::decode(value).map_err(|error| error.to_string())?);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let clock = state.partition.and_then(|record| record.clock);
+        let mut generations: BTreeMap<ServiceId, u64> =
+            state.services.into_values().map(|record| (record.service, record.generation)).collect();
+        for (service, generation) in unfinished.generations() {
+            let known = generations.entry(service.clone()).or_default();
+            *known = (*known).max(*generation);
+        }
+        let services = generations
+            .into_iter()
+            .map(|(service, generation)| ServiceRecord { service, generation, cut_position: low, active: None })
+            .collect();
+        let fresh = PartitionRecord { partition, cut_position: low, clock, ..PartitionRecord::default() };
+        let core = Core::restore(self.partitions, &fresh, services, [])
             .map_err(|source| Error::Restore { partition, source })?;
-        Ok(Judged::Fresh(Restored { core, position: log.low, marks: None }))
+        Ok(Restored { core, position: low, marks: None, farewell: unfinished.farewell(clock.unwrap_or(0)) })
     }
 
     /// Cores at their cuts, then the plain `step` to the committed offsets, its effects muted.
@@ -144,7 +177,7 @@ impl Takeover<'_> {
             starts.push((partition, metadata.cut));
             ends.push((partition, offset));
             let marks = Some((metadata.cut, metadata.state));
-            cores.insert(partition, Restored { core, position: offset, marks });
+            cores.insert(partition, Restored { core, position: offset, marks, farewell: Vec::new() });
         }
         let mut reader = Reader::open(self.settings, &self.topics.metrics, Isolation::Committed, starts)?;
         reader.until(ends);

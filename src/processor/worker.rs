@@ -240,7 +240,8 @@ impl Session {
         };
         let waiting: Vec<i32> = self.waiting.iter().copied().collect();
         takeover.fence(&waiting)?;
-        for (partition, restored) in takeover.run(consumer, &waiting)? {
+        for (partition, mut restored) in takeover.run(consumer, &waiting)? {
+            self.effects.incidents.append(&mut restored.farewell);
             let mut task = Task::new(restored);
             if task.is_new() {
                 task.core.cut(task.position, &mut self.effects);

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hms_ops::bus::{
     Admin, Error, Event, GroupConsumer, Isolation, Outcome, Producer, Rebalance, TransactionalProducer, Verdict,
@@ -68,6 +68,34 @@ impl Rebalance for Restoring {
     fn revoked(&mut self, _: &GroupConsumer, _: &[i32]) {}
 
     fn lost(&mut self, _: &GroupConsumer, _: &[i32]) {}
+}
+
+/// A partition is started at 0 while the client may still be looking for its end by itself (it does so at once and half
+/// a second after an assignment): no answer that comes later may move it.
+///
+/// ```text
+/// start(0) | r            the one record comes, in each of 64 partitions started around that moment
+/// ```
+#[test]
+fn a_start_is_not_overtaken_by_what_the_client_looked_up_before() {
+    let partitions = 64;
+    let input = create_topic("in", partitions);
+    let producer = Producer::new(&settings(), 1_000).unwrap();
+    producer.send(&record(&create_topic("other", 1), 0, "connected"), PATIENCE).unwrap();
+    let (consumer, mut member) = (join(&input, &unique("group"), "w1"), Restoring::default());
+    poll_until(&consumer, &mut member, |_| consumer.owned().len() == 64);
+    let (assigned, mut seen) = (Instant::now(), 0);
+    for partition in 0..partitions {
+        let due = Duration::from_millis(470) + Duration::from_millis(1) * partition.unsigned_abs();
+        while assigned.elapsed() < due {
+            let event = consumer.poll(Duration::ZERO, &mut member).unwrap();
+            seen += usize::from(matches!(event, Some(Event::Record(_))));
+        }
+        consumer.start(partition, 0).unwrap();
+        producer.send(&record(&input, partition, "r"), PATIENCE).unwrap();
+    }
+    assert!(producer.flush(PATIENCE).is_complete());
+    poll_until(&consumer, &mut member, |more| seen + more.len() == 64);
 }
 
 /// `in/0: a b c d`: nothing comes before `start`, then everything from the offset on, and from where `seek` says.

@@ -9,7 +9,7 @@
 // Several test binaries include this module, and each uses a part of it.
 #![allow(dead_code)]
 
-mod dice;
+pub mod dice;
 pub mod generate;
 pub mod history;
 pub mod json;

@@ -25,21 +25,31 @@ pub(super) struct Launch {
 
 /// `$1` is the scratch directory, `$2` how to stop, `$3` what to do after, the rest the broker's command.
 /// The inner shell outlives the broker and leaves its exit status in a file, so that a broker that dies at its
-/// start is noticed at once; the number of the process is written before anything can want it.
+/// start is noticed at once; the number of the process is written before anything can want it. While the file `again`
+/// is there, a broker that ends is started once more instead. The end is asked for until it has come: the broker that
+/// was asked first may have been followed by another.
 const SCRIPT: &str = r#"
 dir=$1 stop=$2 after=$3
 shift 3
 cd /
 (
-    "$@" </dev/null >"$dir/broker.log" 2>&1 &
-    echo $! >"$dir/pid.new" && mv "$dir/pid.new" "$dir/pid"
-    wait $!
-    echo $? >"$dir/exit"
+    while :; do
+        "$@" </dev/null >>"$dir/broker.log" 2>&1 &
+        echo $! >"$dir/pid.new" && mv "$dir/pid.new" "$dir/pid"
+        wait $!
+        status=$?
+        rm "$dir/again" 2>/dev/null || break
+    done
+    echo $status >"$dir/exit"
 ) &
 cat >/dev/null
+rm -f "$dir/again"
 until [ -e "$dir/pid" ]; do sleep 0.05; done
-pid=$(cat "$dir/pid")
-[ -e "$dir/exit" ] || eval "$stop" >/dev/null 2>&1
+until [ -e "$dir/exit" ]; do
+    pid=$(cat "$dir/pid")
+    eval "$stop" >/dev/null 2>&1
+    sleep 0.05
+done
 wait
 eval "$after" >/dev/null 2>&1
 rm -rf "$dir"
@@ -68,6 +78,25 @@ impl Watchdog {
             .spawn()?;
         let leash = shell.stdin.take();
         Ok(Self { shell, leash })
+    }
+
+    /// Kills the broker without warning; returns when the same command runs again.
+    pub(super) fn kill_and_restart(&self, scratch: &Path) -> io::Result<()> {
+        let pid = || -> io::Result<u32> {
+            let text = fs::read_to_string(scratch.join("pid"))?;
+            text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        };
+        let before = pid()?;
+        fs::write(scratch.join("again"), "")?;
+        // SAFETY: a signal to a process that the shell waits for, so that the number is still its own.
+        if unsafe { libc::kill(before.cast_signed(), libc::SIGKILL) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // The shell writes the number when the old process is gone; no event tells of it.
+        while pid()? == before {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Ends the broker and waits until it and its files are gone.

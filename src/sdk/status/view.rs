@@ -98,11 +98,13 @@ fn fill(status: &mut Status, facts: &Facts, (cut, service, active): (&LastCut, &
         }
     };
     let in_trouble = status.open_incidents.iter().any(|open| open.cause == SLO);
+    // An incident is open until its end is on the log, whether or not anybody is at work; green is only what is known.
     status.slo_state = match status.quality {
-        Quality::Stale | Quality::NoSlo | Quality::Inactive => SloState::Unknown,
         _ if in_trouble => SloState::Breached,
         Quality::Fresh => SloState::Healthy,
-        Quality::NoData | Quality::Insufficient => SloState::Unknown,
+        Quality::Stale | Quality::NoSlo | Quality::Inactive | Quality::NoData | Quality::Insufficient => {
+            SloState::Unknown
+        }
     };
 }
 
@@ -272,9 +274,10 @@ mod tests {
         assert_eq!(shown(&facts(Some(VerdictKind::NoData), machine("healthy", None))).0, SloState::Unknown);
         assert_eq!(shown(&Facts::new(1)), (SloState::Unknown, Quality::Inactive, 0));
         // The processor is down, with an incident open or not.
-        for facts in [healthy(), facts(Some(VerdictKind::Breached), machine("open", Some(3)))] {
+        let open = facts(Some(VerdictKind::Breached), machine("open", Some(3)));
+        for (facts, state) in [(healthy(), SloState::Unknown), (open, SloState::Breached)] {
             let late = status(&facts, &id(), "TSA", CUT + STALE_MS + 1);
-            assert_eq!((late.slo_state, late.quality), (SloState::Unknown, Quality::Stale));
+            assert_eq!((late.slo_state, late.quality), (state, Quality::Stale));
         }
         // It runs, but far behind.
         let mut behind = healthy();

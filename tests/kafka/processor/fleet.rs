@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hms_ops::bus::{Admin, Offsets, Producer, Record, TopicSpec};
+use hms_ops::bus::{self, Admin, Offsets, Producer, Record, Settings, TopicSpec};
 use hms_ops::codec;
 use hms_ops::model::ServiceId;
 use hms_ops::model::ids::home_partition;
@@ -16,7 +16,7 @@ use hms_ops::model::registration::Registration;
 use hms_ops::model::topic_files::{Overrides, declared};
 use hms_ops::model::topics::Topics;
 
-use crate::harness::{PATIENCE, brokers, settings, unique};
+use crate::harness::{PATIENCE, settings, unique};
 
 /// Partitions of every topic.
 pub const PARTITIONS: i32 = 4;
@@ -31,25 +31,32 @@ pub struct Fleet {
     pub group: String,
     /// Append times of `ops.metrics` are those of the producer.
     simulated: bool,
+    /// Where it lives.
+    pub settings: Settings,
     producer: Producer,
 }
 
 impl Fleet {
     /// The declared topics, with four partitions each.
     pub fn new(name: &str) -> Self {
-        Self::with_metrics(name, false, &[])
+        Self::with_metrics(name, settings(), false, &[])
+    }
+
+    /// The same, on a cluster of the test's own.
+    pub fn on(brokers: &str, name: &str) -> Self {
+        Self::with_metrics(name, Settings::new(brokers, "hms-ops-test"), false, &[])
     }
 
     /// The same, but the append times of `ops.metrics` are the producer's: years pass in seconds.
     pub fn simulated(name: &str) -> Self {
         // What is stamped long ago would be deleted at once by its age.
-        Self::with_metrics(name, true, &[("message.timestamp.type", "CreateTime"), ("retention.ms", "-1")])
+        Self::with_metrics(name, settings(), true, &[("message.timestamp.type", "CreateTime"), ("retention.ms", "-1")])
     }
 
-    fn with_metrics(name: &str, simulated: bool, configs: &[(&str, &str)]) -> Self {
+    fn with_metrics(name: &str, settings: Settings, simulated: bool, configs: &[(&str, &str)]) -> Self {
         let prefix = format!("{}.", unique(name));
         let topics = Topics::new(&prefix);
-        let admin = Admin::new(&settings()).unwrap();
+        let admin = Admin::new(&settings).unwrap();
         let overrides = Overrides { prefix: prefix.clone(), partitions: Some(PARTITIONS), replication: Some(1) };
         for mut topic in declared(&overrides) {
             if topic.name == topics.metrics {
@@ -63,8 +70,8 @@ impl Fleet {
             };
             assert!(admin.create_topic(&spec).unwrap(), "{} was there", spec.name);
         }
-        let producer = Producer::new(&settings(), 10_000).unwrap();
-        Self { group: format!("{prefix}processor"), prefix, topics, simulated, producer }
+        let producer = Producer::new(&settings, 10_000).unwrap();
+        Self { group: format!("{prefix}processor"), prefix, topics, simulated, settings, producer }
     }
 
     /// Registers a spec: publishes it as `ops register` does.
@@ -106,15 +113,34 @@ impl Fleet {
     pub fn emit_to(&self, partition: i32, service: &str, sensor: &str, ts: i64, value: f64) {
         let reading =
             Reading { service: service.to_owned(), sensor: sensor.to_owned(), ts, value, attributes: BTreeMap::new() };
-        let record = Record {
-            topic: &self.topics.metrics,
-            partition,
-            key: Some(service.as_bytes()),
-            value: Some(&codec::reading::encode(&reading)),
-            headers: &[],
-            timestamp_ms: self.simulated.then_some(ts),
-        };
-        self.producer.send(&record, PATIENCE).unwrap();
+        let value = codec::reading::encode(&reading);
+        self.append(partition, ts, Some(service.as_bytes()), Some(&value), &[]);
+    }
+
+    /// Queues any bytes for a partition. `append` is the append time where time is simulated.
+    pub fn append(
+        &self,
+        partition: i32,
+        append: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, Option<&[u8]>)],
+    ) {
+        self.try_append(partition, append, key, value, headers).unwrap();
+    }
+
+    /// The same, for what the client may refuse.
+    pub fn try_append(
+        &self,
+        partition: i32,
+        append: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[(&str, Option<&[u8]>)],
+    ) -> Result<(), bus::Error> {
+        let timestamp_ms = self.simulated.then_some(append);
+        let record = Record { topic: &self.topics.metrics, partition, key, value, headers, timestamp_ms };
+        self.producer.send(&record, PATIENCE)
     }
 
     /// Waits until everything that was queued is acknowledged.
@@ -133,8 +159,16 @@ impl Fleet {
         let log = kept_file(&format!("{}{instance}.log", self.prefix));
         let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
-        command.args(["process", "--brokers", brokers(), "--topic-prefix", &self.prefix, "--group", &self.group]);
-        command.args(["--instance", instance, "--workers", "1"]).args(more);
+        command.args([
+            "process",
+            "--brokers",
+            self.settings.brokers(),
+            "--topic-prefix",
+            &self.prefix,
+            "--group",
+            &self.group,
+        ]);
+        command.args(["--instance", instance]).args(more);
         if self.simulated {
             command.arg("--simulated-time");
         }
@@ -169,7 +203,7 @@ impl Fleet {
 
     /// The end of every partition of `ops.metrics`.
     fn ends(&self) -> Vec<i64> {
-        let offsets = Offsets::new(&settings()).unwrap();
+        let offsets = Offsets::new(&self.settings).unwrap();
         let end = |partition| offsets.watermarks(&self.topics.metrics, partition).unwrap().high;
         (0..PARTITIONS).map(end).collect()
     }
@@ -192,7 +226,7 @@ impl Fleet {
     }
 
     /// Under which name each partition that was ever committed was committed last.
-    fn owners(&self) -> Vec<String> {
+    pub fn owners(&self) -> Vec<String> {
         let metadata = self.committed().into_iter().map(|(_, metadata)| metadata).filter(|text| !text.is_empty());
         metadata
             .map(|text| {
@@ -205,7 +239,7 @@ impl Fleet {
     /// What the group has committed for each partition, `None` where it has not.
     pub fn committed(&self) -> Vec<(Option<i64>, String)> {
         let partitions: Vec<i32> = (0..PARTITIONS).collect();
-        let offsets = Admin::new(&settings()).unwrap().group_offsets(&self.group, &self.topics.metrics, &partitions);
+        let offsets = Admin::new(&self.settings).unwrap().group_offsets(&self.group, &self.topics.metrics, &partitions);
         offsets.unwrap().into_iter().map(|found| (found.offset, found.metadata)).collect()
     }
 }
@@ -254,9 +288,23 @@ impl Ops {
 
     /// SIGTERM.
     fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// SIGSTOP: stands still with all that it holds, and knows nothing of the time that passes.
+    pub fn suspend(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).unwrap();
         // SAFETY: a signal to our own child, which was not waited for, so the number is still its own.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
     /// SIGKILL: nothing is given up, no transaction ended.

@@ -127,7 +127,7 @@ fn garbage_is_kept_and_stops_nothing() {
     assert_eq!(judged.counts.counted, 1);
     let reasons: Vec<_> = judged.rejected.iter().map(|letter| letter.reason).collect();
     assert_eq!(reasons, [RejectReason::BadMagic, RejectReason::TooLarge, RejectReason::Truncated]);
-    let log = stored(&fleet.topics.metrics, home_partition(&id, PARTITIONS));
+    let log = stored(&fleet, &fleet.topics.metrics, home_partition(&id, PARTITIONS));
     for letter in &judged.rejected {
         let record = log.iter().find(|record| record.offset == letter.offset).unwrap();
         assert_eq!(letter.key.bytes.as_deref(), Some(id.as_bytes()));

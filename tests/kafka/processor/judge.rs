@@ -15,7 +15,7 @@ use hms_ops::model::rejected::Rejected;
 use serde_json::{Value, json};
 
 use super::fleet::{Fleet, PARTITIONS, kept_file};
-use crate::harness::{PATIENCE, settings};
+use crate::harness::PATIENCE;
 use crate::oracle::json::{first_difference, keep};
 use crate::oracle::{self, Counts, Entry, Oracle, Told};
 
@@ -50,9 +50,9 @@ impl Stored {
 }
 
 /// Everything committed of a partition. Waits for transactions that are open now.
-pub fn stored(topic: &str, partition: i32) -> Vec<Stored> {
-    let offsets = Offsets::new(&settings()).unwrap();
-    let reader = Reader::open(&settings(), topic, Isolation::Committed, [(partition, 0)]).unwrap();
+pub fn stored(fleet: &Fleet, topic: &str, partition: i32) -> Vec<Stored> {
+    let offsets = Offsets::new(&fleet.settings).unwrap();
+    let reader = Reader::open(&fleet.settings, topic, Isolation::Committed, [(partition, 0)]).unwrap();
     let mut reader = reader.until_now(&offsets).unwrap();
     let mut records = Vec::new();
     loop {
@@ -95,7 +95,7 @@ pub fn judge(fleet: &Fleet) -> Result<Judged, String> {
     let mut wanted_forwards = BTreeSet::new();
     let mut found_forwards = Vec::new();
     for (partition, (committed, _)) in (0..).zip(fleet.committed()) {
-        let log = stored(&fleet.topics.metrics, partition);
+        let log = stored(fleet, &fleet.topics.metrics, partition);
         found_forwards
             .extend(log.iter().filter(|record| record.is_forwarded()).map(|record| Forward::found(partition, record)));
         let end = committed.unwrap_or(0);
@@ -264,7 +264,10 @@ fn judge_partition(
         hearing.oracle.next_offset = record.offset;
         let stands_in = record.header(FORWARDED).and_then(|from| from.rsplit('/').next()?.parse().ok());
         let key = record.key.as_deref();
-        match codec::reading::decode(key, record.value.as_deref(), stands_in.unwrap_or(record.append)) {
+        let headers = record.headers.iter().filter(|(name, _)| name != FORWARDED);
+        let length = codec::reading::headers_length(headers.map(|(name, value)| (name.as_str(), value.as_deref())));
+        let append = stands_in.unwrap_or(record.append);
+        match codec::reading::decode_with_headers(key, record.value.as_deref(), length, append) {
             Err(reason) => {
                 hearing.pass(record);
                 hearing.rejected.push((record.offset, reason.name()));
@@ -324,7 +327,7 @@ fn add(sum: &mut Counts, counts: &Counts) {
 fn published(fleet: &Fleet, partition: i32) -> Result<Vec<IncidentEvent>, String> {
     let mut ids = BTreeMap::new();
     let mut events = Vec::new();
-    for record in stored(&fleet.topics.incidents, partition) {
+    for record in stored(fleet, &fleet.topics.incidents, partition) {
         let event = codec::incident::decode(record.value.as_deref().unwrap_or_default())
             .map_err(|error| format!("offset {} of ops.incidents: {error}", record.offset))?;
         if record.key.as_deref() != Some(event.service.as_str().as_bytes()) {
@@ -361,7 +364,7 @@ fn comparable(event: &IncidentEvent) -> Value {
 
 /// The dead letters of a partition; their bytes are compared with the log by the tests that send garbage.
 fn dead_letters(fleet: &Fleet, partition: i32) -> Result<Vec<Rejected>, String> {
-    let letters = stored(&fleet.topics.rejected, partition).into_iter().map(|record| {
+    let letters = stored(fleet, &fleet.topics.rejected, partition).into_iter().map(|record| {
         codec::rejected::decode(record.value.as_deref().unwrap_or_default()).map_err(|error| error.to_string())
     });
     let letters: Vec<Rejected> = letters.collect::<Result<_, _>>()?;

@@ -52,13 +52,15 @@ pub fn start(fleet: &Arc<Fleet>) -> Load {
 }
 
 /// Both views of `ops.incidents`.
-struct Views {
-    committed: Watch,
+pub struct Views {
+    /// What is committed.
+    pub committed: Watch,
     uncommitted: Watch,
 }
 
 impl Views {
-    fn new(fleet: &Fleet) -> Self {
+    /// Sees nothing yet.
+    pub fn new(fleet: &Fleet) -> Self {
         Self {
             committed: Watch::new(fleet, Isolation::Committed),
             uncommitted: Watch::new(fleet, Isolation::Uncommitted),
@@ -75,10 +77,16 @@ impl Views {
             assert!(ops.is_alive(), "{}", ops.said());
             seen.len() >= wanted
         });
+        let place = self.wait_for_open();
+        ops.kill();
+        place
+    }
+
+    /// Waits for an event of a transaction that is, most likely, still open. Says where it lies.
+    pub fn wait_for_open(&mut self) -> (i32, i64) {
         self.uncommitted.drain();
         let seen = self.uncommitted.seen.len();
         self.uncommitted.until("one more event", |all| all.len() > seen);
-        ops.kill();
         let last = self.uncommitted.seen.last().unwrap();
         (last.partition, last.offset)
     }
@@ -109,8 +117,9 @@ fn kill_nine_ten_times() {
 }
 
 /// What was seen at the moment of a kill and is not committed in the end, was in a transaction that was open then.
-fn is_committed(fleet: &Fleet, partition: i32, offset: i64) -> bool {
-    stored(&fleet.topics.incidents, partition).iter().any(|record| record.offset == offset)
+/// Says whether an event is there for good.
+pub fn is_committed(fleet: &Fleet, partition: i32, offset: i64) -> bool {
+    stored(fleet, &fleet.topics.incidents, partition).iter().any(|record| record.offset == offset)
 }
 
 /// The control: offsets that are committed outside of the transaction, after it. What was published between the two

@@ -7,7 +7,7 @@ use hms_ops::codec;
 use hms_ops::model::incident::{EventKind, IncidentEvent};
 
 use super::fleet::{Fleet, PARTITIONS};
-use crate::harness::{PATIENCE, settings};
+use crate::harness::PATIENCE;
 
 /// Follows `ops.incidents` from its beginning.
 pub struct Watch {
@@ -31,7 +31,7 @@ impl Watch {
     /// Sees nothing yet.
     pub fn new(fleet: &Fleet, isolation: Isolation) -> Self {
         let starts = (0..PARTITIONS).map(|partition| (partition, 0));
-        let reader = Reader::open(&settings(), &fleet.topics.incidents, isolation, starts).unwrap();
+        let reader = Reader::open(&fleet.settings, &fleet.topics.incidents, isolation, starts).unwrap();
         Self { reader, seen: Vec::new() }
     }
 

@@ -85,9 +85,19 @@ impl Cuts {
         }
     }
 
+    /// Did a worker start everything anew (`--accept-gap`)? Then it wrote a full cut although its clock, taken from the
+    /// last cut, still stood; and perhaps further back than that. Or all services at once are gone.
+    fn is_gap(&self, record: &PartitionRecord) -> bool {
+        let Some(last) = &self.last else { return false };
+        let anew =
+            record.clock == last.clock && record.full_cut_clock == record.clock && last.full_cut_clock != record.clock;
+        let ended = self.moved.iter().filter(|(_, spec)| spec.is_none()).count();
+        anew || record.cut_position < last.cut_position || ended > 1
+    }
+
     fn end(&mut self, record: PartitionRecord, offset: i64) {
         let position = record.cut_position;
-        if record.clock.is_none() && self.last.as_ref().is_some_and(|last| last.clock.is_some()) {
+        if self.is_gap(&record) {
             // All services are unregistered, and no event tells of it.
             self.moved.clear();
             self.marks.clear();

@@ -1,0 +1,75 @@
+//! Processes come and go under load, some of them in the midst of a rebalance.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::fleet::{Fleet, Ops};
+use super::judge::confirm;
+use super::kills::start;
+use crate::harness::PATIENCE;
+
+/// Waits until a process has written `words` to its log `times` times.
+fn wait_until_said(ops: &mut Ops, words: &str, times: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while ops.said().matches(words).count() < times {
+        assert!(ops.is_alive() && Instant::now() < deadline, "{words:?} is not said {times} times\n{}", ops.said());
+        // Nothing tells of a line in a file.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// ```text
+/// one:    |--------------------x (killed while its partitions are asked for)
+/// two:          |--x (killed while it is given partitions)  |-----------stop
+/// three:        |------------------------------------------------x
+/// four:                                                     |---------------- until the end
+/// ```
+#[test]
+fn processes_come_and_go_in_the_midst_of_rebalances() {
+    let fleet = Arc::new(Fleet::new("crowd"));
+    let load = start(&fleet);
+    let mut one = fleet.start("one");
+    wait_until_said(&mut one, "taken over", 4);
+    let (mut two, mut three) = (fleet.start("two"), fleet.start("three"));
+    wait_until_said(&mut two, "assigned", 1);
+    two.kill();
+    wait_until_said(&mut three, "taken over", 1);
+    fleet.wait_until_beyond_now();
+
+    let (mut two, four) = (fleet.start("two"), fleet.start("four"));
+    wait_until_said(&mut one, "revoked", 2);
+    one.kill();
+    wait_until_said(&mut two, "taken over", 1);
+    fleet.wait_until_beyond_now();
+    // One in order and one at once.
+    three.kill();
+    two.stop();
+    fleet.wait_until_beyond_now();
+    load.stop();
+    fleet.wait_until_caught_up();
+    four.stop();
+    confirm(&fleet);
+}
+
+/// Workers of one process share the partitions as processes do, and are killed together.
+#[test]
+fn workers_of_one_process() {
+    let fleet = Arc::new(Fleet::new("workers"));
+    let load = start(&fleet);
+    let crew = |fleet: &Fleet| fleet.start_with("crew", &["--workers", "3"]);
+    let mut first = crew(&fleet);
+    wait_until_said(&mut first, "taken over", 4);
+    fleet.wait_until_beyond_now();
+    first.kill();
+    let second = crew(&fleet);
+    fleet.wait_until_beyond_now();
+    let owners: std::collections::BTreeSet<String> = fleet.owners().into_iter().collect();
+    assert_eq!(owners.len(), 3, "{owners:?}");
+    let lone = fleet.start("lone");
+    second.kill();
+    fleet.wait_until_beyond_now();
+    load.stop();
+    fleet.wait_until_caught_up();
+    lone.stop();
+    confirm(&fleet);
+}
