@@ -178,7 +178,7 @@ impl Ledger<'_> {
         let Some(mark) = start else { return Ok((Core::new(self.partition, auditor.partitions), 0)) };
         let (settings, topics) = (&auditor.settings, &auditor.topics);
         let core = core_at(mark, settings, topics, &auditor.offsets, self.partition, auditor.partitions)?;
-        let first = self.published.first_after(&core, mark.position);
+        let first = self.published.first_after(&core, mark.position, self.cuts.gap);
         Ok((core, first))
     }
 

@@ -178,26 +178,40 @@ impl Published {
     /// The index of the first event that was decided after the last cut at `position`, at which `core` stands.
     ///
     /// Of an instant the clock tells: all that were due at the cut are evaluated. Of a spec its place tells, and of
-    /// what a spec closes the spec's.
-    pub fn first_after(&self, core: &Core, position: i64) -> usize {
+    /// what a spec closes the spec's. If a gap was accepted at `gap`, the clock says nothing of what lies before.
+    pub fn first_after(&self, core: &Core, position: i64, gap: Option<i64>) -> usize {
         let clock = core.clock();
+        let begin = gap.map_or(0, |gap| self.first_behind_gap(gap));
         let places = self.places_with_closes();
         let beyond = |at: i64| clock.is_none_or(|clock| at > clock);
-        let is_later = |(committed, place): (&Committed, &Option<Option<i64>>)| {
-            place.is_none() && committed.event.as_ref().is_some_and(|event| beyond(event.at))
+        let is_later = |index: &usize| {
+            places[*index].is_none() && self.events[*index].event.as_ref().is_some_and(|event| beyond(event.at))
         };
-        let surely_after = self.events.iter().zip(&places).position(is_later).unwrap_or(places.len());
-        let is_before = |place: &Option<Option<i64>>| matches!(place, Some(Some(place)) if *place <= position);
-        let known_before = places[..surely_after].iter().rposition(is_before).map_or(0, |last| last + 1);
+        let surely_after = (begin..places.len()).find(is_later).unwrap_or(places.len());
+        let is_before = |index: &usize| matches!(places[*index], Some(Some(place)) if place <= position);
+        let known_before = (begin..surely_after).rfind(is_before).map_or(begin, |last| last + 1);
         let lateness: BTreeMap<&ServiceId, i64> = core.specs().map(|spec| (&spec.id, spec.lateness_ms)).collect();
-        let is_after = |index: usize| match (&self.events[index].event, places[index]) {
+        let is_after = |index: &usize| match (&self.events[*index].event, places[*index]) {
             (None, _) => true,
             (Some(_), Some(Some(place))) => place > position,
             (Some(event), Some(None)) => beyond(event.at),
             (Some(IncidentEvent { kind: EventKind::Blind { .. }, at, .. }), None) => beyond(*at),
             (Some(event), None) => lateness.get(&event.service).is_some_and(|lateness| beyond(event.at + lateness)),
         };
-        (known_before..places.len()).find(|index| is_after(*index)).unwrap_or(places.len())
+        (known_before..places.len()).find(is_after).unwrap_or(places.len())
+    }
+
+    /// Behind a gap nothing happens before a spec takes effect anew: there, or where the places go back to.
+    fn first_behind_gap(&self, gap: i64) -> usize {
+        let (mut last, mut begin) = (i64::MIN, None);
+        for (index, place) in self.places.iter().enumerate() {
+            let Some(place) = place.flatten() else { continue };
+            if place < last || (begin.is_none() && place >= gap) {
+                begin = Some(index);
+            }
+            last = place;
+        }
+        begin.unwrap_or(self.places.len())
     }
 
     /// What a spec closes lies directly before its event, and happens at its place.

@@ -93,7 +93,7 @@ fn history(fleet: &Arc<Fleet>) {
 /// A copy of one partition of `ops.incidents` after `change`, and the topics with it.
 fn altered(fleet: &Fleet, name: &str, partition: i32, change: impl FnOnce(&mut Vec<Stored>)) -> Topics {
     let topic = create_topic_with(name, PARTITIONS, &[("message.timestamp.type", "LogAppendTime")]);
-    let mut records = stored(&fleet.topics.incidents, partition);
+    let mut records = stored(fleet, &fleet.topics.incidents, partition);
     change(&mut records);
     let producer = Producer::new(&settings(), 10_000).unwrap();
     records.iter().for_each(|record| append(&producer, &topic, partition, record));
@@ -122,7 +122,7 @@ fn opened(kind: &EventKind) -> bool {
 
 /// Each copy of the log that lies must be found, from the beginning and from the last cut before the lie.
 fn lies_are_found(fleet: &Fleet, partition: i32) {
-    let honest = stored(&fleet.topics.incidents, partition);
+    let honest = stored(fleet, &fleet.topics.incidents, partition);
     let (open, last) = (place(&honest, opened), honest.len() - 1);
     let retired = honest.iter().position(|record| event(record).kind == EventKind::SpecRetired).unwrap();
     let found = |name: &str, at: usize, change: &dyn Fn(&mut Vec<Stored>)| {
@@ -192,7 +192,7 @@ fn every_cut_is_a_beginning(fleet: &Fleet) {
 fn every_incident_is_confirmed(fleet: &Fleet, partition: i32) {
     let auditor = auditor(fleet, &fleet.topics);
     let ledger = auditor.open(partition).unwrap();
-    let events: Vec<IncidentEvent> = stored(&fleet.topics.incidents, partition).iter().map(event).collect();
+    let events: Vec<IncidentEvent> = stored(fleet, &fleet.topics.incidents, partition).iter().map(event).collect();
     let opened: Vec<_> = events
         .iter()
         .filter_map(|event| match &event.kind {
@@ -223,7 +223,7 @@ fn commands_tell(fleet: &Fleet, partition: i32, events: usize) {
     let (code, said) = ops(fleet, &["replay", "--verify"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.ends_with(&format!("equal: {events} events\n")), "{said}");
-    let log = stored(&fleet.topics.incidents, partition);
+    let log = stored(fleet, &fleet.topics.incidents, partition);
     let record = &log[place(&log, opened)];
     let EventKind::Opened { incident, .. } = event(record).kind else { panic!() };
     let (code, said) = ops(fleet, &["explain", &incident.to_string()]);
