@@ -30,6 +30,9 @@ use crate::processor::metadata::Metadata;
 pub(super) const FORWARDED: &str = "ops-from";
 /// Our own topics answer within this, or something is wrong.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// What does not come for so long is asked for again from the beginning, so that a stop or a rebalance is noticed. A
+/// transaction that nobody fenced holds records back until its timeout, and as long again until that is seen.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
 /// How much earlier than needed rollups are looked for, ms: their append time is a broker's, not the partition's clock.
 const SLACK_MS: i64 = 60_000;
 
@@ -327,18 +330,27 @@ fn read_out(
     topic: &str,
     mut take: impl FnMut(&Message<'_>) -> std::result::Result<(), String>,
 ) -> Result<()> {
-    loop {
+    let mut waited = Duration::ZERO;
+    while waited < READ_PATIENCE {
         match reader.next(READ_TIMEOUT)? {
-            Next::Record(message) => take(&message).map_err(|reason| Error::State {
-                topic: topic.to_owned(),
-                partition: message.partition(),
-                offset: message.offset(),
-                reason,
-            })?,
+            Next::Record(message) => {
+                waited = Duration::ZERO;
+                take(&message).map_err(|reason| Error::State {
+                    topic: topic.to_owned(),
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    reason,
+                })?;
+            }
             Next::End => return Ok(()),
-            Next::Idle => tracing::warn!(topic, "waiting for the log while restoring"),
+            Next::Idle => {
+                waited += READ_TIMEOUT;
+                tracing::warn!(topic, ?waited, "waiting for the log while restoring");
+            }
         }
     }
+    let (operation, place) = ("reading the state back", bus::error::Place::topic(topic));
+    Err(bus::Error::TimedOut { operation, place, waited }.into())
 }
 
 /// Rollups by partition, in the order of their cuts.
