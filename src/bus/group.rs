@@ -91,17 +91,21 @@ impl GroupConsumer {
     /// Never `Retry`: what the client mends by itself is only logged. [`Error::OffsetOutOfRange`] names the
     /// partition whose next record the log does not hold.
     pub fn poll(&self, timeout: Duration, member: &mut impl Rebalance) -> Result<Option<Event<'_>>, Error> {
-        let polled = self.client.poll(timeout);
-        while let Some(demand) = self.client.context().take() {
-            if !self.carry_out(demand, member)? {
-                break;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let polled = self.client.poll(deadline.saturating_duration_since(Instant::now()));
+            while let Some(demand) = self.client.context().take() {
+                if !self.carry_out(demand, member)? {
+                    break;
+                }
             }
-        }
-        match polled {
-            None => Ok(None),
-            Some(Ok(message)) => Ok(Some(Event::Record(Message::new(message)))),
-            Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Some(Event::EndOfPartition(partition))),
-            Some(Err(error)) => self.judge(error).map(|()| None),
+            match polled {
+                None => return Ok(None),
+                Some(Ok(message)) => return Ok(Some(Event::Record(Message::new(message)))),
+                Some(Err(KafkaError::PartitionEOF(partition))) => return Ok(Some(Event::EndOfPartition(partition))),
+                // After an outage there are many of them, and what the group wants stands behind.
+                Some(Err(error)) => self.judge(error)?,
+            }
         }
     }
 

@@ -172,6 +172,8 @@ impl Settings {
         let mut config = ClientConfig::new();
         config.set_log_level(RDKafkaLogLevel::Info);
         config.set("bootstrap.servers", &self.brokers).set("client.id", &self.client_id);
+        // The default of 10 s is longer than a broker takes to come back, and than a session lasts.
+        config.set("reconnect.backoff.max.ms", "1000");
         for (key, value) in self.overrides.iter().filter(|(key, _)| !foreign.contains(&key.as_str())) {
             config.set(key, value);
         }

@@ -55,7 +55,7 @@ pub enum RejectReason {
     Truncated,
     /// Bytes follow the reading.
     TrailingBytes,
-    /// The value is larger than 32 KiB.
+    /// The value is larger than 32 KiB, or the whole record than 64 KiB.
     TooLarge,
     /// The record has no value.
     NullValue,

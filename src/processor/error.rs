@@ -76,6 +76,12 @@ pub enum Error {
         /// How many that has.
         expected: i32,
     },
+    /// The registered specs cannot be followed any more.
+    #[error("the registered specs can not be read any more: {reason}")]
+    Registry {
+        /// What the bus said.
+        reason: String,
+    },
     /// INV-12 is broken: a record was lost or counted twice inside the worker. Nothing of it is committed.
     #[error("partition {partition}: records are not conserved, nothing is committed: {counts:?}")]
     NotConserved {

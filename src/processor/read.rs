@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::bus::{Isolation, Message, Next, Offsets, Reader, Settings};
+use crate::bus::{self, Isolation, Message, Next, Offsets, Reader, Settings};
 use crate::codec;
 use crate::codec::state::StateRecord;
 use crate::model::ServiceId;
@@ -18,6 +18,9 @@ use crate::processor::error::{Error, Result};
 pub(super) const FORWARDED: &str = "ops-from";
 /// Our own topics answer within this, or something is wrong.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// What does not come for so long is asked for again from the beginning, so that a stop or a rebalance is noticed. A
+/// transaction that nobody fenced holds records back until its timeout, and as long again until that is seen.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
 /// How much earlier than needed rollups are looked for, ms: their append time is a broker's, not the partition's clock.
 const SLACK_MS: i64 = 60_000;
 
@@ -70,9 +73,11 @@ pub(super) fn read_out(
     topic: &str,
     mut take: impl FnMut(&Message<'_>) -> std::result::Result<ControlFlow<()>, String>,
 ) -> Result<()> {
-    loop {
+    let mut waited = Duration::ZERO;
+    while waited < READ_PATIENCE {
         match reader.next(READ_TIMEOUT)? {
             Next::Record(message) => {
+                waited = Duration::ZERO;
                 let taken = take(&message).map_err(|reason| Error::State {
                     topic: topic.to_owned(),
                     partition: message.partition(),
@@ -84,9 +89,14 @@ pub(super) fn read_out(
                 }
             }
             Next::End => return Ok(()),
-            Next::Idle => tracing::warn!(topic, "waiting for the log"),
+            Next::Idle => {
+                waited += READ_TIMEOUT;
+                tracing::warn!(topic, ?waited, "waiting for the log");
+            }
         }
     }
+    let (operation, place) = ("reading the log back", bus::error::Place::topic(topic));
+    Err(bus::Error::TimedOut { operation, place, waited }.into())
 }
 
 /// The newest records of a partition of `ops.state`.

@@ -12,7 +12,7 @@ use crate::codec;
 use crate::model::ServiceId;
 use crate::model::spec::Spec;
 use crate::model::topics::Topics;
-use crate::processor::error::Result;
+use crate::processor::error::{Error, Result};
 
 const POLL: Duration = Duration::from_millis(100);
 /// A registry that is so far behind its own topic does not answer at all.
@@ -40,7 +40,8 @@ struct State {
     version: u64,
     /// The next offset to be read of each partition of the topic.
     positions: BTreeMap<i32, i64>,
-    failure: Option<bus::Error>,
+    /// Why the thread has ended, if it has.
+    failure: Option<String>,
 }
 
 impl Registry {
@@ -61,7 +62,7 @@ impl Registry {
             while !ours.stop.load(Ordering::Relaxed) {
                 if let Err(error) = follow(&mut reader, &ours) {
                     tracing::error!(%error, "the registry of specs can not be read");
-                    ours.lock().failure = Some(error);
+                    ours.lock().failure = Some(error.to_string());
                     ours.moved.notify_all();
                     return;
                 }
@@ -71,8 +72,13 @@ impl Registry {
     }
 
     /// Grows with every change.
-    pub fn version(&self) -> u64 {
-        self.shared.lock().version
+    ///
+    /// # Errors
+    /// `Registry`: the topic can no longer be read, and to go on would be to go on with old specs.
+    pub fn version(&self) -> Result<u64> {
+        let state = self.shared.lock();
+        state.check()?;
+        Ok(state.version)
     }
 
     /// The specs of the services that `wanted` says yes to, and the version they are of.
@@ -97,9 +103,7 @@ impl Registry {
         let mut state = self.shared.lock();
         while ends.iter().any(|(partition, end)| state.positions.get(partition).is_none_or(|at| at < end)) {
             let left = deadline.saturating_duration_since(Instant::now());
-            if let Some(error) = state.failure.take() {
-                return Err(error.into());
-            }
+            state.check()?;
             if left.is_zero() {
                 let place = bus::error::Place::topic(&self.topic);
                 let operation = "reading the registered specs to their end";
@@ -116,6 +120,15 @@ impl Drop for Registry {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+impl State {
+    fn check(&self) -> Result<()> {
+        match &self.failure {
+            Some(reason) => Err(Error::Registry { reason: reason.clone() }),
+            None => Ok(()),
         }
     }
 }

@@ -87,6 +87,10 @@ impl Worker {
                 Err(Error::Bus(error)) if error.verdict() == Verdict::Recreate => {
                     tracing::warn!(worker = self.name, %error, "joining the group again");
                 }
+                // An outage that is longer than the patience of a call (half a minute) is an outage, not an end.
+                Err(Error::Bus(error)) if error.verdict() == Verdict::Retry && !self.stop.load(Ordering::Relaxed) => {
+                    tracing::warn!(worker = self.name, %error, "the cluster does not answer, beginning again");
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -257,7 +261,7 @@ impl Session {
 
     /// What was registered or unregistered since takes effect between two records.
     fn apply_specs(&mut self) -> Result<()> {
-        let version = self.shared.registry.version();
+        let version = self.shared.registry.version()?;
         for (&partition, task) in self.tasks.iter_mut().filter(|(_, task)| task.specs_seen != Some(version)) {
             let (seen, wanted) = self.shared.registry.specs(|id| id.home(self.shared.partitions) == partition);
             let gone: Vec<_> =

@@ -397,7 +397,7 @@ fn a_second_actor_of_the_same_name_takes_over() {
     stage.outcomes(1);
     let second = scaling.start();
     stage.runtime.block_on(async { tokio::time::timeout(PATIENCE, first.ended()).await.unwrap() });
-    assert!(first.is_finished() && first.stop().is_err());
+    assert!(first.stop().is_err(), "it says why it has ended");
     stage.tell(&[opened(2, false), requested(2, 1, "scale", &[("compute", "3")])]);
     assert_eq!(story(&stage.outcomes(2))[2..], ["scale started #1", "scale done #1"]);
     second.stop().unwrap();

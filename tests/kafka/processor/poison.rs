@@ -73,7 +73,8 @@ fn without_poison(fleet: &Fleet, services: &[String]) -> Vec<Value> {
     let mut events = Vec::new();
     for partition in 0..PARTITIONS {
         let mut oracle = Oracle::new(partition);
-        for id in services.iter().filter(|id| home_partition(id, PARTITIONS) == partition) {
+        let own: BTreeSet<&String> = services.iter().filter(|id| home_partition(id, PARTITIONS) == partition).collect();
+        for id in own {
             events.extend(oracle.step(&Entry::Spec(spec(id))));
         }
         let log = stored(fleet, &fleet.topics.metrics, partition);
