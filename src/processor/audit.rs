@@ -126,6 +126,7 @@ impl Auditor {
         let offset = usize::try_from(partition).ok().and_then(|place| *self.committed.get(place)?);
         let cut = cuts.marks.last().map(|mark| mark.position);
         let published = Published::new(events, std::mem::take(&mut cuts.moves));
+        cuts.gap = cuts.gap.max(published.gap_before(log.low));
         let settled = offset.max(cut).unwrap_or(0);
         Ok(Ledger { auditor: self, partition, published, cuts, log, whole: low == 0, settled })
     }

@@ -154,6 +154,12 @@ impl Published {
         self.untold.iter().find(|known| known.position > from && known.position < to).map(SpecMove::difference)
     }
 
+    /// Where a service ended without an event at or before `low`, the beginning of the log: a gap was accepted there.
+    pub fn gap_before(&self, low: i64) -> Option<i64> {
+        let gone = |known: &&SpecMove| known.spec.is_none() && (1..=low).contains(&known.position);
+        self.untold.iter().filter(gone).map(|known| known.position).max()
+    }
+
     /// How many services ended at a place that nothing tells any more.
     pub fn unplaced(&self, from: usize) -> usize {
         self.places[from..].iter().filter(|place| **place == Some(None)).count()
