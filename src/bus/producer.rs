@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{Producer as _, ThreadedProducer};
 
 use super::context::{Deliveries, UNTRACKED};
 use super::error::{Error, Place};
@@ -81,15 +81,7 @@ impl Producer {
     pub fn send(&self, record: &Record<'_>, timeout: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + timeout;
         self.look_up(record.topic, timeout)?;
-        let mut outgoing = BaseRecord::<[u8], [u8], usize> {
-            topic: record.topic,
-            partition: Some(record.partition),
-            payload: record.value,
-            key: record.key,
-            timestamp: record.timestamp_ms,
-            headers: record.native_headers(),
-            delivery_opaque: UNTRACKED,
-        };
+        let mut outgoing = record.outgoing(UNTRACKED);
         loop {
             let refused = if self.in_flight() < self.max_in_flight {
                 match self.client.send(outgoing) {

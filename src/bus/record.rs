@@ -8,6 +8,7 @@ use std::slice;
 use rdkafka::Timestamp as ClientTimestamp;
 use rdkafka::bindings as native;
 use rdkafka::message::{BorrowedMessage, Header as ClientHeader, Message as _, OwnedHeaders};
+use rdkafka::producer::BaseRecord;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::{Error, Place};
@@ -32,7 +33,7 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// The headers in the client's form.
-    pub(super) fn native_headers(&self) -> Option<OwnedHeaders> {
+    fn native_headers(&self) -> Option<OwnedHeaders> {
         if self.headers.is_empty() {
             return None;
         }
@@ -41,6 +42,19 @@ impl Record<'_> {
             headers.insert(ClientHeader { key, value: *value })
         };
         Some(self.headers.iter().fold(empty, insert))
+    }
+
+    /// The record as the client takes it; `ticket` comes back with its delivery.
+    pub(super) fn outgoing(&self, ticket: usize) -> BaseRecord<'_, [u8], [u8], usize> {
+        BaseRecord {
+            topic: self.topic,
+            partition: Some(self.partition),
+            payload: self.value,
+            key: self.key,
+            timestamp: self.timestamp_ms,
+            headers: self.native_headers(),
+            delivery_opaque: ticket,
+        }
     }
 
     pub(super) fn place(&self) -> Place {

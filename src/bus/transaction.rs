@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{Producer as _, ThreadedProducer};
 use rdkafka::util::Timeout;
 
 use super::context::{Deliveries, UNTRACKED};
@@ -136,15 +136,7 @@ impl TransactionalProducer {
 
     fn enqueue(&mut self, record: &Record<'_>, ticket: usize) -> Result<(), Error> {
         self.begin()?;
-        let mut outgoing = BaseRecord::<[u8], [u8], usize> {
-            topic: record.topic,
-            partition: Some(record.partition),
-            payload: record.value,
-            key: record.key,
-            timestamp: record.timestamp_ms,
-            headers: record.native_headers(),
-            delivery_opaque: ticket,
-        };
+        let mut outgoing = record.outgoing(ticket);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let error = match self.client.send(outgoing) {
