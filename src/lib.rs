@@ -14,6 +14,7 @@
 //! - [`sdk`]: what a user does with the bus: register, emit, ask for the status.
 //! - [`local`]: a single-node Apache Kafka and the demo's world, for demo and tests.
 //! - [`telemetry`]: log events and metrics of our own.
+//! - [`torture`]: crashes and missing guards for tests; nothing without its cargo feature.
 //! - [`cli`]: one file per command.
 
 pub mod actors;
@@ -26,6 +27,7 @@ pub mod processor;
 pub mod sdk;
 pub mod spec;
 pub mod telemetry;
+pub mod torture;
 pub mod vault;
 pub mod window;
 pub mod world;

@@ -1,6 +1,6 @@
 //! Everything that needs a real Kafka, in one test binary, so that one broker serves a whole run.
 //!
-//! The broker is started by the first test that asks for it ([`harness::brokers`]) and ends with this process,
+//! The broker is started by the first test that asks for it ([`rig::cluster`]) and ends with this process,
 //! also when tests fail. With `OPS_BROKERS=host:port` the tests use that cluster instead.
 
 #[path = "kafka/harness.rs"]
@@ -22,6 +22,8 @@ mod oracle;
 mod pager;
 #[path = "kafka/processor.rs"]
 mod processor;
+#[path = "rig/mod.rs"]
+mod rig;
 #[path = "kafka/sdk.rs"]
 mod sdk;
 #[path = "kafka/topics.rs"]

@@ -269,7 +269,7 @@ impl GroupConsumer {
     }
 
     /// The guard taken away: commits offsets on their own, outside of any transaction.
-    #[cfg(feature = "sabotage")]
+    #[cfg(feature = "torture")]
     pub fn commit_apart(&self, offsets: &[super::record::PartitionOffset]) -> Result<(), Error> {
         if offsets.is_empty() {
             return Ok(());

@@ -227,7 +227,7 @@ impl TransactionalProducer {
     }
 
     /// The guard taken away: commits what was sent, and no offsets with it.
-    #[cfg(feature = "sabotage")]
+    #[cfg(feature = "torture")]
     pub fn commit_without_offsets(&mut self) -> Result<Outcome, Error> {
         self.begin()?;
         self.flush()?;

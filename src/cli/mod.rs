@@ -54,9 +54,14 @@ enum Command {
 
 /// Parses the process's arguments and runs the command.
 pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+/// The same for arguments of the caller's; the first is the program's name.
+pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     // Before anything can use apache-avro: a hostile count in a datum must not end the process.
     crate::codec::format::bound_allocations();
-    let command = Cli::parse().command;
+    let command = Cli::parse_from(args).command;
     crate::telemetry::log::init(match command {
         Command::Process(_) | Command::Act(_) => "info",
         // A Kafka that has just been started makes its clients wait, which is no news to who watches a story.

@@ -34,10 +34,6 @@ pub struct Args {
     /// Take append times that producers made up (message.timestamp.type=CreateTime); no ticks then. For tests.
     #[arg(long, hide = true)]
     simulated_time: bool,
-    /// Take a guard away, to show that the tests notice.
-    #[cfg(feature = "sabotage")]
-    #[arg(long, hide = true)]
-    offsets_outside_transaction: bool,
 }
 
 /// Runs until it is told to stop.
@@ -54,8 +50,6 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         commit_interval: Duration::from_millis(args.commit_interval_ms),
         accept_gap: args.accept_gap,
         simulated_time: args.simulated_time,
-        #[cfg(feature = "sabotage")]
-        sabotage: args.offsets_outside_transaction.then_some(crate::processor::Sabotage::OffsetsOutsideTransaction),
         ..ProcessorOptions::new(settings, topics)
     })?;
     stop.wait_until(|| processor.is_finished());

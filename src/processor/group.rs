@@ -30,17 +30,6 @@ pub struct ProcessorOptions {
     pub accept_gap: bool,
     /// Take append times that producers made up (tests, benchmarks); no ticks then.
     pub simulated_time: bool,
-    /// A guard that is taken away, to show that the tests notice.
-    #[cfg(feature = "sabotage")]
-    pub sabotage: Option<Sabotage>,
-}
-
-/// A guard that can be taken away.
-#[cfg(feature = "sabotage")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sabotage {
-    /// Outputs are committed without the offsets; those follow with the next commit, on their own.
-    OffsetsOutsideTransaction,
 }
 
 impl ProcessorOptions {
@@ -55,8 +44,6 @@ impl ProcessorOptions {
             commit_interval: Duration::from_millis(100),
             accept_gap: false,
             simulated_time: false,
-            #[cfg(feature = "sabotage")]
-            sabotage: None,
         }
     }
 }
@@ -77,9 +64,7 @@ pub(super) struct Shared {
     pub accept_gap: bool,
     pub simulated_time: bool,
     pub registry: Registry,
-    #[cfg(feature = "sabotage")]
-    sabotage: Option<Sabotage>,
-    #[cfg(feature = "sabotage")]
+    #[cfg(feature = "torture")]
     late_offsets: std::sync::Mutex<Vec<PartitionOffset>>,
 }
 
@@ -101,9 +86,7 @@ impl Processor {
             accept_gap: options.accept_gap,
             simulated_time: options.simulated_time,
             registry,
-            #[cfg(feature = "sabotage")]
-            sabotage: options.sabotage,
-            #[cfg(feature = "sabotage")]
+            #[cfg(feature = "torture")]
             late_offsets: std::sync::Mutex::default(),
         });
         let stop = Arc::new(AtomicBool::new(false));
@@ -178,14 +161,14 @@ impl Shared {
         consumer: &GroupConsumer,
         offsets: &[PartitionOffset],
     ) -> Result<Outcome> {
-        #[cfg(feature = "sabotage")]
-        if self.sabotage == Some(Sabotage::OffsetsOutsideTransaction) {
+        #[cfg(feature = "torture")]
+        if crate::torture::is_without(crate::torture::Sabotage::OffsetsOutsideTransaction) {
             return self.commit_apart(producer, consumer, offsets);
         }
         Ok(producer.commit(offsets, &consumer.group_metadata()?)?)
     }
 
-    #[cfg(feature = "sabotage")]
+    #[cfg(feature = "torture")]
     fn commit_apart(
         &self,
         producer: &mut TransactionalProducer,

@@ -26,8 +26,6 @@ mod worker;
 
 pub use cut::RestoreError;
 pub use error::Error;
-#[cfg(feature = "sabotage")]
-pub use group::Sabotage;
 pub use group::{Processor, ProcessorOptions};
 pub use marks::CutMark;
 pub use publish::PARTITION_KEY;

@@ -1,32 +1,23 @@
 //! `ops process` on a real Kafka, end to end: what it publishes is what the oracle makes of the same log, whatever
 //! happens to the processes on the way.
 //!
-//! - `fleet`: topics, specs, readings and child processes of one test. `load`: readings by the clock.
-//!   `watch`: waits for events.
-//! - `judge`: the oracle's second opinion, from the topics alone.
-//! - one file a promise: `audit`, `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs), `crowd` (processes
-//!   come and go), `zombies` (one that was thought dead), `outage` (of the broker), `leaps` (of clocks, and what a
-//!   restart must not forget), `poison`, `gap` (a log that
-//!   no longer holds where we stopped).
+//! One file a promise: `audit`, `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs), `crowd`
+//! (processes come and go), `zombies` (one that was thought dead), `outage` (of the broker), `leaps` (of clocks, and
+//! what a restart must not forget), `poison`, `gap` (a log that no longer holds where we stopped). The long form of
+//! many of them is `cargo torture`.
 
 #[path = "processor/audit.rs"]
 mod audit;
 #[path = "processor/crowd.rs"]
 mod crowd;
-#[path = "processor/fleet.rs"]
-mod fleet;
 #[path = "processor/foreign.rs"]
 mod foreign;
 #[path = "processor/gap.rs"]
 mod gap;
-#[path = "processor/judge.rs"]
-mod judge;
 #[path = "processor/kills.rs"]
 mod kills;
 #[path = "processor/leaps.rs"]
 mod leaps;
-#[path = "processor/load.rs"]
-mod load;
 #[path = "processor/moves.rs"]
 mod moves;
 #[path = "processor/outage.rs"]
@@ -37,7 +28,5 @@ mod poison;
 mod quiet;
 #[path = "processor/series.rs"]
 mod series;
-#[path = "processor/watch.rs"]
-mod watch;
 #[path = "processor/zombies.rs"]
 mod zombies;

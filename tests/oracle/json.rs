@@ -1,7 +1,7 @@
 //! Logs as JSON, as they stand in `tests/vectors/`, and the comparison of two lists of events.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -71,7 +71,8 @@ pub fn to_json(name: &str, log: &[Entry]) -> String {
 
 /// Keeps a log that failed where it can be run again: `ops backtest FILE --json`.
 pub fn keep(name: &str, log: &[Entry]) -> PathBuf {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.json"));
+    let directory = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let file = directory.join(format!("{name}.json"));
     std::fs::write(&file, to_json(name, log)).expect("the scratch directory of the tests can be written");
     file
 }

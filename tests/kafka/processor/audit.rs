@@ -16,11 +16,11 @@ use hms_ops::model::topics::Topics;
 use hms_ops::processor::audit::{Auditor, Finding, Ledger};
 use serde_json::Value;
 
-use super::fleet::{Fleet, Ops, PARTITIONS, ids, now_ms};
-use super::judge::{Stored, confirm, stored};
-use super::kills::{nervous, start};
-use super::watch::{Watch, is_turn};
 use crate::harness::{PATIENCE, brokers, create_topic_with, settings};
+use crate::rig::fleet::{Fleet, Ops, PARTITIONS, ids, now_ms};
+use crate::rig::judge::{Stored, confirm, stored};
+use crate::rig::load::{nervous, start};
+use crate::rig::watch::{Watch, is_turn};
 
 fn auditor(fleet: &Fleet, topics: &Topics) -> Auditor {
     Auditor::new(settings(), topics.clone(), &fleet.group).unwrap()

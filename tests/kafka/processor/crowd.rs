@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fleet::{Fleet, Ops};
-use super::judge::confirm;
-use super::kills::start;
 use crate::harness::PATIENCE;
+use crate::rig::fleet::{Fleet, Ops};
+use crate::rig::judge::confirm;
+use crate::rig::load::start;
 
 /// Waits until a process has written `words` to its log `times` times.
 fn wait_until_said(ops: &mut Ops, words: &str, times: usize) {

@@ -14,10 +14,10 @@ use hms_ops::model::incident::EventKind;
 use hms_ops::model::reading::RejectReason;
 use sha2::{Digest as _, Sha256};
 
-use super::fleet::{Fleet, PARTITIONS};
-use super::judge::{confirm, stored};
-use super::watch::{Watch, opens};
 use crate::harness::brokers;
+use crate::rig::fleet::{Fleet, PARTITIONS};
+use crate::rig::judge::{confirm, stored};
+use crate::rig::watch::{Watch, opens};
 
 /// Is kcat here? Without it the tests say so and pass, unless the environment asks for every tool.
 fn has_kcat() -> bool {

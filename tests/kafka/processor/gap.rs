@@ -7,9 +7,9 @@ use hms_ops::model::ids::home_partition;
 use hms_ops::model::incident::EventKind;
 use hms_ops::processor::audit::Auditor;
 
-use super::fleet::{Fleet, PARTITIONS};
-use super::watch::{Watch, opens};
 use crate::harness::{PATIENCE, settings};
+use crate::rig::fleet::{Fleet, PARTITIONS};
+use crate::rig::watch::{Watch, opens};
 
 const SPEC: &str = "id: svc
 owner: test

@@ -14,9 +14,9 @@ use hms_ops::model::ids::{TICK_SENSOR, TICK_SERVICE, home_partition};
 use hms_ops::model::incident::{EventKind, IncidentEvent};
 use hms_ops::model::reading::Reading;
 
-use super::fleet::{Fleet, Ops, PARTITIONS, ids};
-use super::judge::confirm;
-use super::watch::Watch;
+use crate::rig::fleet::{Fleet, Ops, PARTITIONS, ids};
+use crate::rig::judge::confirm;
+use crate::rig::watch::Watch;
 
 /// Where the story begins, ms.
 const BEGIN: i64 = 1_700_000_000_000;

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use hms_ops::bus::Isolation;
 use hms_ops::model::incident::EventKind;
 
-use super::fleet::{Fleet, Ops, ids, now_ms};
-use super::judge::confirm;
-use super::load::Load;
-use super::watch::Watch;
+use crate::rig::fleet::{Fleet, Ops, ids, now_ms};
+use crate::rig::judge::confirm;
+use crate::rig::load::Load;
+use crate::rig::watch::Watch;
 
 /// Held so long before it opens, s.
 const HELD_S: i64 = 12;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use hms_ops::local::kafka::{LocalKafka, Options};
 
-use super::fleet::Fleet;
-use super::judge::confirm;
-use super::kills::{Views, start};
 use crate::harness::PATIENCE;
+use crate::rig::fleet::Fleet;
+use crate::rig::judge::confirm;
+use crate::rig::load::start;
+use crate::rig::watch::Views;
 
 /// ```text
 /// ops.metrics:  r r r r |    | r r r r ...    nothing lost, nothing twice

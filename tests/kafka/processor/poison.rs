@@ -9,12 +9,12 @@ use hms_ops::model::incident::EventKind;
 use hms_ops::model::reading::{Reading, RejectReason};
 use serde_json::Value;
 
-use super::fleet::{Fleet, PARTITIONS, ids, now_ms};
-use super::judge::{confirm, stored};
-use super::watch::Watch;
 use crate::oracle::dice::Dice;
 use crate::oracle::json::first_difference;
 use crate::oracle::{self, Entry, Oracle};
+use crate::rig::fleet::{Fleet, PARTITIONS, ids, now_ms};
+use crate::rig::judge::{confirm, stored};
+use crate::rig::watch::Watch;
 
 const RECORDS: i64 = 20_000;
 /// Append time of the first record, ms.

@@ -4,9 +4,9 @@ use hms_ops::bus::Isolation;
 use hms_ops::model::incident::{CloseReason, EventKind};
 use hms_ops::model::reading::RejectReason;
 
-use super::fleet::Fleet;
-use super::judge::confirm;
-use super::watch::{Watch, opens};
+use crate::rig::fleet::Fleet;
+use crate::rig::judge::confirm;
+use crate::rig::watch::{Watch, opens};
 
 fn spec(id: &str, threshold: f64, more: &str) -> String {
     format!(

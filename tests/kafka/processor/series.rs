@@ -10,12 +10,12 @@ use hms_ops::bus::Isolation;
 use hms_ops::model::ids::{TICK_SENSOR, TICK_SERVICE, home_partition};
 use hms_ops::model::incident::EventKind;
 
-use super::fleet::{Fleet, PARTITIONS};
-use super::judge::{Judged, confirm};
-use super::watch::{Watch, is_turn};
 use crate::harness::brokers;
 use crate::oracle::history;
 use crate::oracle::json::first_difference;
+use crate::rig::fleet::{Fleet, PARTITIONS};
+use crate::rig::judge::{Judged, confirm};
+use crate::rig::watch::{Watch, is_turn};
 
 /// A minute of the recorded weeks.
 const MINUTE_MS: i64 = 60_000;

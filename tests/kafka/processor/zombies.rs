@@ -8,9 +8,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fleet::{Fleet, Ops};
-use super::judge::confirm;
-use super::kills::{Views, is_committed, start};
+use crate::rig::fleet::{Fleet, Ops};
+use crate::rig::judge::{confirm, is_committed};
+use crate::rig::load::start;
+use crate::rig::watch::Views;
 use hms_ops::bus::settings::TRANSACTION_TIMEOUT;
 
 /// Lets a process stand still in the midst of a transaction. Says where an event of that transaction lies.

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::fleet::{Fleet, now_ms};
+use hms_ops::model::ids::home_partition;
+
+use super::fleet::{Fleet, PARTITIONS, ids, now_ms};
 
 /// A running load. Stopped when dropped.
 pub struct Load {
@@ -56,4 +58,36 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.join();
     }
+}
+
+/// A service whose incidents open and resolve within seconds.
+pub fn nervous(id: &str) -> String {
+    format!(
+        "id: {id}\nowner: test\nsensors:\n  - {{name: q, interval: 0.1}}\n\
+         slo:\n  target: q\n  threshold: 30\n  window_seconds: 1\n  step: 0.25\n  lateness: 0.25\n  min_samples: 5\n  \
+         recover_for: 0\n  flap_limit: 2\n  flap_window: 2\n\
+         playbook:\n  - if: slo_breach\n    then: scale_up compute=+1\n  - if: still_breach_after 0.5\n    then: page channel=x\n  \
+         - if: recovered\n    then: page channel=y\n"
+    )
+}
+
+/// Bad for 1.5 s of every 3 s, each service at its own time: several turns a second.
+fn restless(place: usize, now: i64) -> f64 {
+    let phase = (now + 250 * i64::try_from(place).unwrap()).rem_euclid(3_000);
+    if phase < 1_500 { 40.0 } else { 10.0 }
+}
+
+/// Three nervous services in each partition, and their readings. One in five arrives away from home, one in twenty is
+/// of a sensor that nobody knows: forwards and dead letters are part of the transactions too.
+pub fn start(fleet: &Arc<Fleet>) -> Load {
+    let services = ids("k", 3);
+    services.iter().for_each(|id| fleet.register(&nervous(id)));
+    let mut count = 0;
+    Load::start(fleet, &services, Duration::from_millis(50), move |fleet, place, id, now| {
+        count += 1;
+        let away = i32::from(count % 5 == 0);
+        let sensor = if count % 20 == 7 { "unheard_of" } else { "q" };
+        let partition = (home_partition(id, PARTITIONS) + away) % PARTITIONS;
+        fleet.emit_to(partition, id, sensor, now, restless(place, now));
+    })
 }

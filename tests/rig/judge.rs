@@ -14,8 +14,9 @@ use hms_ops::model::reading::Reading;
 use hms_ops::model::rejected::Rejected;
 use serde_json::{Value, json};
 
+use super::cluster::PATIENCE;
 use super::fleet::{Fleet, PARTITIONS, kept_file};
-use crate::harness::PATIENCE;
+
 use crate::oracle::json::{first_difference, keep};
 use crate::oracle::{self, Counts, Entry, Oracle, Told};
 
@@ -116,6 +117,12 @@ pub fn judge(fleet: &Fleet) -> Result<Judged, String> {
 /// Like [`judge`], for tests in which nothing may differ.
 pub fn confirm(fleet: &Fleet) -> Judged {
     judge(fleet).unwrap_or_else(|difference| panic!("{}: {difference}", fleet.prefix))
+}
+
+/// What was seen at the moment of a kill and is not committed in the end, was in a transaction that was open then.
+/// Says whether an event is there for good.
+pub fn is_committed(fleet: &Fleet, partition: i32, offset: i64) -> bool {
+    stored(fleet, &fleet.topics.incidents, partition).iter().any(|record| record.offset == offset)
 }
 
 /// A reading on its way home.

@@ -6,8 +6,8 @@ use hms_ops::bus::{Isolation, Next, Reader};
 use hms_ops::codec;
 use hms_ops::model::incident::{EventKind, IncidentEvent};
 
+use super::cluster::PATIENCE;
 use super::fleet::{Fleet, PARTITIONS};
-use crate::harness::PATIENCE;
 
 /// Follows `ops.incidents` from its beginning.
 pub struct Watch {
@@ -80,4 +80,30 @@ pub fn is_turn(event: &IncidentEvent) -> bool {
 /// Did the service `id` open an incident?
 pub fn opens(event: &IncidentEvent, id: &str) -> bool {
     event.service.as_str() == id && matches!(event.kind, EventKind::Opened { .. })
+}
+
+/// Both views of `ops.incidents`.
+pub struct Views {
+    /// What is committed.
+    pub committed: Watch,
+    uncommitted: Watch,
+}
+
+impl Views {
+    /// Sees nothing yet.
+    pub fn new(fleet: &Fleet) -> Self {
+        Self {
+            committed: Watch::new(fleet, Isolation::Committed),
+            uncommitted: Watch::new(fleet, Isolation::Uncommitted),
+        }
+    }
+
+    /// Waits for an event of a transaction that is, most likely, still open. Says where it lies.
+    pub fn wait_for_open(&mut self) -> (i32, i64) {
+        self.uncommitted.drain();
+        let seen = self.uncommitted.seen.len();
+        self.uncommitted.until("one more event", |all| all.len() > seen);
+        let last = self.uncommitted.seen.last().unwrap();
+        (last.partition, last.offset)
+    }
 }

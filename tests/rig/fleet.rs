@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hms_ops::bus::{self, Admin, Offsets, Producer, Record, Settings, TopicSpec};
@@ -15,8 +15,9 @@ use hms_ops::model::reading::Reading;
 use hms_ops::model::registration::Registration;
 use hms_ops::model::topic_files::{Overrides, declared};
 use hms_ops::model::topics::Topics;
+use hms_ops::torture::{Point, Sabotage};
 
-use crate::harness::{PATIENCE, settings, unique};
+use super::cluster::{PATIENCE, settings, unique};
 
 /// Partitions of every topic.
 pub const PARTITIONS: i32 = 4;
@@ -156,9 +157,24 @@ impl Fleet {
 
     /// The same, with further arguments.
     pub fn start_with(&self, instance: &str, more: &[&str]) -> Ops {
+        self.start_in(instance, more, &[])
+    }
+
+    /// The same, to die at a point; see [`hms_ops::torture`].
+    pub fn start_to_crash(&self, instance: &str, at: Point, times: u32) -> Ops {
+        self.start_in(instance, &[], &[("OPS_CRASH_AT", &format!("{}:{times}", at.name()))])
+    }
+
+    /// The same, without a guard.
+    pub fn start_without(&self, instance: &str, guard: Sabotage) -> Ops {
+        self.start_in(instance, &[], &[("OPS_SABOTAGE", guard.name())])
+    }
+
+    /// The same, with further arguments and environment.
+    pub fn start_in(&self, instance: &str, more: &[&str], environment: &[(&str, &str)]) -> Ops {
         let log = kept_file(&format!("{}{instance}.log", self.prefix));
         let output = File::options().create(true).append(true).open(&log).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
+        let mut command = ops();
         command.args([
             "process",
             "--brokers",
@@ -172,6 +188,7 @@ impl Fleet {
         if self.simulated {
             command.arg("--simulated-time");
         }
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         Ops { child: command.spawn().unwrap(), log }
     }
@@ -250,7 +267,7 @@ impl Drop for Fleet {
         if std::thread::panicking() {
             return;
         }
-        for file in std::fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap().flatten() {
+        for file in std::fs::read_dir(kept_directory()).unwrap().flatten() {
             if file.file_name().to_string_lossy().starts_with(&self.prefix) {
                 // Whoever cleans the directory at the same time has the same aim.
                 let _ = std::fs::remove_file(file.path());
@@ -261,7 +278,23 @@ impl Drop for Fleet {
 
 /// A file that outlives a test that fails.
 pub fn kept_file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+    kept_directory().join(name)
+}
+
+fn kept_directory() -> PathBuf {
+    option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from)
+}
+
+/// The program `ops`: the one beside a test, else this program, which is `ops` too if its first argument says so.
+pub fn ops() -> Command {
+    match option_env!("CARGO_BIN_EXE_ops") {
+        Some(path) => Command::new(path),
+        None => {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.arg("ops");
+            command
+        }
+    }
 }
 
 /// A running `ops process`. Killed when dropped, so that a test that fails leaves nothing behind.
@@ -272,18 +305,16 @@ pub struct Ops {
 
 impl Ops {
     /// SIGTERM, and waits for the end: the processor gives up what it owns in order.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
         self.terminate();
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "ops process does not end\n{}", self.said());
-            // A child's end can be waited for, but not with a bound.
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        assert!(status.success(), "{status}\n{}", self.said());
+        let log = self.log.clone();
+        let status = self.wait();
+        assert!(
+            status.success(),
+            "{status}
+{}",
+            std::fs::read_to_string(log).unwrap_or_default()
+        );
     }
 
     /// SIGTERM.
@@ -311,6 +342,19 @@ impl Ops {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits for its end, which somebody else has brought about.
+    pub fn wait(mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "ops process does not end\n{}", self.said());
+            // A child's end can be waited for, but not with a bound.
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Still running?

@@ -1,0 +1,15 @@
+//! The rig: fleets of real processes on a real Kafka that can be stopped, killed and frozen, load for them, and a
+//! judge who knows what they must have published. Shared by the tests on Kafka and by the long run (`cargo torture`).
+//!
+//! - `cluster`: the broker of the run. `fleet`: topics, specs, readings and child processes of one test.
+//! - `load`: readings by the clock. `watch`: waits for events.
+//! - `judge`: the oracle's second opinion, from the topics alone.
+
+// Each binary that includes this module uses a part of it.
+#![allow(dead_code)]
+
+pub mod cluster;
+pub mod fleet;
+pub mod judge;
+pub mod load;
+pub mod watch;
