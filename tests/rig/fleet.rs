@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hms_ops::bus::{self, Admin, Offsets, Producer, Record, Settings, TopicSpec};
@@ -35,6 +36,9 @@ pub struct Fleet {
     /// Where it lives.
     pub settings: Settings,
     producer: Producer,
+    admin: Admin,
+    /// The logs of the processes outlive it.
+    kept: AtomicBool,
 }
 
 impl Fleet {
@@ -72,7 +76,8 @@ impl Fleet {
             assert!(admin.create_topic(&spec).unwrap(), "{} was there", spec.name);
         }
         let producer = Producer::new(&settings, 10_000).unwrap();
-        Self { group: format!("{prefix}processor"), prefix, topics, simulated, settings, producer }
+        let group = format!("{prefix}processor");
+        Self { group, prefix, topics, simulated, settings, producer, admin, kept: AtomicBool::new(false) }
     }
 
     /// Registers a spec: publishes it as `ops register` does.
@@ -244,27 +249,42 @@ impl Fleet {
 
     /// Under which name each partition that was ever committed was committed last.
     pub fn owners(&self) -> Vec<String> {
-        let metadata = self.committed().into_iter().map(|(_, metadata)| metadata).filter(|text| !text.is_empty());
-        metadata
-            .map(|text| {
-                let fields: serde_json::Value = serde_json::from_str(&text).unwrap();
-                fields["writer"].as_str().unwrap().to_owned()
-            })
-            .collect()
+        self.committed().into_iter().filter_map(|(_, metadata)| writer(&metadata)).collect()
+    }
+
+    /// Under which name each partition was committed last; does not wait for transactions that are open now.
+    pub fn writers(&self) -> Vec<Option<String>> {
+        let partitions: Vec<i32> = (0..PARTITIONS).collect();
+        let found = self.admin.unstable_group_offsets(&self.group, &self.topics.metrics, &partitions);
+        found.unwrap().into_iter().map(|found| writer(&found.metadata)).collect()
     }
 
     /// What the group has committed for each partition, `None` where it has not.
     pub fn committed(&self) -> Vec<(Option<i64>, String)> {
         let partitions: Vec<i32> = (0..PARTITIONS).collect();
-        let offsets = Admin::new(&self.settings).unwrap().group_offsets(&self.group, &self.topics.metrics, &partitions);
+        let offsets = self.admin.group_offsets(&self.group, &self.topics.metrics, &partitions);
         offsets.unwrap().into_iter().map(|found| (found.offset, found.metadata)).collect()
     }
+}
+
+impl Fleet {
+    /// The logs of the processes stay, whatever happens. Says where.
+    pub fn keep_logs(&self) -> String {
+        self.kept.store(true, Ordering::Relaxed);
+        kept_file(&format!("{}*.log", self.prefix)).display().to_string()
+    }
+}
+
+/// The transactional id in the metadata of a commit.
+fn writer(metadata: &str) -> Option<String> {
+    let fields: serde_json::Value = serde_json::from_str(metadata).ok()?;
+    Some(fields["writer"].as_str()?.to_owned())
 }
 
 /// What the processes said is of interest only if the test fails.
 impl Drop for Fleet {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.kept.load(Ordering::Relaxed) {
             return;
         }
         for file in std::fs::read_dir(kept_directory()).unwrap().flatten() {
@@ -340,6 +360,11 @@ impl Ops {
 
     /// SIGKILL: nothing is given up, no transaction ended.
     pub fn kill(mut self) {
+        self.kill_now();
+    }
+
+    /// The same, for one whose place stays.
+    pub fn kill_now(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -360,6 +385,14 @@ impl Ops {
     /// Still running?
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// The resident memory, bytes (INV-14).
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
     }
 
     /// What it wrote so far, for messages.
