@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -195,7 +196,8 @@ impl Fleet {
         }
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-        Ops { child: command.spawn().unwrap(), log }
+        let begin = output_length(&log);
+        Ops { child: command.spawn().unwrap(), log, begin, told: begin }
     }
 
     /// Waits until the group has committed everything that `ops.metrics` holds now.
@@ -320,21 +322,21 @@ pub fn ops() -> Command {
 /// A running `ops process`. Killed when dropped, so that a test that fails leaves nothing behind.
 pub struct Ops {
     child: Child,
+    /// Shared by all lives under the same name.
     log: PathBuf,
+    /// Where this life begins in it.
+    begin: u64,
+    /// How far [`Self::news`] has told of it.
+    told: u64,
 }
 
 impl Ops {
     /// SIGTERM, and waits for the end: the processor gives up what it owns in order.
     pub fn stop(self) {
         self.terminate();
-        let log = self.log.clone();
+        let (log, begin) = (self.log.clone(), self.begin);
         let status = self.wait();
-        assert!(
-            status.success(),
-            "{status}
-{}",
-            std::fs::read_to_string(log).unwrap_or_default()
-        );
+        assert!(status.success(), "{status}\n{}", text_from(&log, begin));
     }
 
     /// SIGTERM.
@@ -395,9 +397,17 @@ impl Ops {
         kib.unwrap_or(0) * 1024
     }
 
-    /// What it wrote so far, for messages.
+    /// What it wrote so far.
     pub fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        text_from(&self.log, self.begin)
+    }
+
+    /// The whole lines that it wrote since this was last asked.
+    pub fn news(&mut self) -> String {
+        let mut news = text_from(&self.log, self.told);
+        news.truncate(news.rfind('\n').map_or(0, |end| end + 1));
+        self.told += news.len() as u64;
+        news
     }
 }
 
@@ -410,6 +420,20 @@ impl Drop for Ops {
             eprintln!("{} said:\n{}", self.log.display(), self.said());
         }
     }
+}
+
+fn output_length(log: &Path) -> u64 {
+    std::fs::metadata(log).map_or(0, |found| found.len())
+}
+
+/// The text of a file from a place on; nothing if there is none.
+fn text_from(log: &Path, begin: u64) -> String {
+    let mut bytes = Vec::new();
+    let read = File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(begin))?;
+        file.read_to_end(&mut bytes)
+    });
+    if read.is_ok() { String::from_utf8_lossy(&bytes).into_owned() } else { String::new() }
 }
 
 /// The host's clock, ms.

@@ -7,15 +7,14 @@
 //! ```
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hms_ops::local::kafka::{Options, Profile, from_env_or_start};
 
 use crate::campaign::{Campaign, Trial};
 use crate::heavy::Heavy;
-use crate::rig::cluster::PATIENCE;
 use crate::rig::fleet::{Fleet, Ops};
-use crate::stage::{FIRST_COMMIT, Stage};
+use crate::stage::{FIRST_COMMIT, Stage, is_of, wait};
 
 /// See the module.
 pub const CAMPAIGN: Campaign = Campaign {
@@ -51,41 +50,21 @@ fn play(trial: &mut Trial, fleet: &Arc<Fleet>) -> Result<(), String> {
             take_over(trial, &mut stage, &mut processes, victim)
         };
         fleet.wait_until_beyond_now();
-        for (name, ops) in NAMES.iter().zip(&processes) {
-            stage.time_first_commits(trial, name, ops);
-        }
+        processes.iter_mut().for_each(|ops| stage.measure(trial, ops));
         stage.advance(trial)?;
         trial.round_is_over(&format!("{what}, {} readings/s", load.rate()));
     }
     trial.figures.count("readings sent", load.sent());
     trial.figures.notes.push(format!("{} readings/s over {} series", load.rate(), trial.weight.series));
     load.stop();
-    stage.finish(trial, processes)
-}
-
-/// Kills a process. Says when, and which partitions were written by it.
-fn kill(stage: &mut Stage, processes: &mut [Ops; 2], victim: usize) -> (Instant, Vec<i32>) {
-    let writers = stage.fleet.writers();
-    let mine = |writer: &Option<String>| writer.as_deref().is_some_and(|writer| is_of(writer, NAMES[victim]));
-    let partitions: Vec<i32> = (0..).zip(&writers).filter(|(_, writer)| mine(writer)).map(|(at, _)| at).collect();
-    processes[victim].kill_now();
-    let killed_at = Instant::now();
-    stage.note_death(&partitions);
-    (killed_at, partitions)
-}
-
-/// Is a transactional id one of this process?
-fn is_of(writer: &str, name: &str) -> bool {
-    writer.ends_with(&format!("-{name}-0"))
+    stage.finish(trial, processes).map(drop)
 }
 
 /// Within its session it gets its own partitions back, without a rebalance.
 fn restart_at_once(trial: &mut Trial, stage: &mut Stage, processes: &mut [Ops; 2], victim: usize) -> String {
-    stage.time_first_commits(trial, NAMES[victim], &processes[victim]);
-    let before = processes[victim].said().matches(FIRST_COMMIT).count();
-    let (killed_at, _) = kill(stage, processes, victim);
+    let (killed_at, _) = stage.kill(NAMES[victim], &mut processes[victim]);
     processes[victim] = stage.fleet.start(NAMES[victim]);
-    wait(&mut processes[victim], "a first commit", |ops| ops.said().matches(FIRST_COMMIT).count() > before);
+    wait(&mut processes[victim], "a first commit", |ops| ops.said().contains(FIRST_COMMIT));
     let took = killed_at.elapsed();
     trial.figures.time("kill to first commit of itself, restarted", took);
     format!("{} restarted at once: {} ms", NAMES[victim], took.as_millis())
@@ -93,30 +72,16 @@ fn restart_at_once(trial: &mut Trial, stage: &mut Stage, processes: &mut [Ops; 2
 
 /// The other takes over, and shares again when it comes back.
 fn take_over(trial: &mut Trial, stage: &mut Stage, processes: &mut [Ops; 2], victim: usize) -> String {
-    stage.time_first_commits(trial, NAMES[victim], &processes[victim]);
     let fleet = stage.fleet.clone();
-    let (killed_at, partitions) = kill(stage, processes, victim);
+    let (killed_at, partitions) = stage.kill(NAMES[victim], &mut processes[victim]);
     let other = &mut processes[1 - victim];
     wait(other, "a takeover", |_| {
         let writers = fleet.writers();
-        let taken = |partition: &i32| {
-            let writer = usize::try_from(*partition).ok().and_then(|place| writers[place].as_deref());
-            writer.is_some_and(|writer| is_of(writer, NAMES[1 - victim]))
-        };
-        partitions.iter().all(taken)
+        partitions.iter().all(|partition| is_of(&writers[*partition as usize], NAMES[1 - victim]))
     });
     let took = killed_at.elapsed();
     trial.figures.time("kill to first commit of another", took);
     processes[victim] = fleet.start(NAMES[victim]);
     fleet.wait_until_shared();
     format!("{} taken over: {} ms", NAMES[victim], took.as_millis())
-}
-
-/// Waits for what nothing tells of, while the process lives.
-fn wait(ops: &mut Ops, what: &str, done: impl Fn(&Ops) -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done(ops) {
-        assert!(ops.is_alive() && Instant::now() < deadline, "still waiting for {what}\n{}", ops.said());
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -1,7 +1,7 @@
 //! What the campaigns against processors share: a fleet, its judge, what is measured after each round, and the end, at
 //! which everything is judged and audited.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,6 @@ pub struct Stage {
     pub fleet: Arc<Fleet>,
     judge: Judge,
     offsets: Offsets,
-    /// How much of the log of each process was looked through, by name.
-    read: BTreeMap<String, usize>,
     /// The last event of each killed or frozen process, if it is not known yet whether it was committed.
     places: Vec<(i32, i64)>,
 }
@@ -36,13 +34,23 @@ impl Stage {
             judge: Judge::new(fleet),
             offsets: Offsets::new(&fleet.settings).unwrap(),
             fleet: fleet.clone(),
-            read: BTreeMap::new(),
             places: Vec::new(),
         }
     }
 
-    /// A process has just died that owned these partitions: remembers what it had published last.
-    pub fn note_death(&mut self, partitions: &[i32]) {
+    /// Kills a process in the midst of whatever it does. Says when, and which partitions it had written last.
+    pub fn kill(&mut self, name: &str, ops: &mut Ops) -> (Instant, Vec<i32>) {
+        let writers = self.fleet.writers();
+        let partitions: Vec<i32> =
+            (0..).zip(&writers).filter(|(_, writer)| is_of(writer, name)).map(|(p, _)| p).collect();
+        ops.kill_now();
+        let killed_at = Instant::now();
+        self.note_death(&partitions);
+        (killed_at, partitions)
+    }
+
+    /// The owner of these partitions is gone: remembers what it had published last.
+    fn note_death(&mut self, partitions: &[i32]) {
         for &partition in partitions {
             let end = self.offsets.watermarks(&self.fleet.topics.incidents, partition).unwrap().high;
             self.places.extend(self.last_event(partition, end).map(|offset| (partition, offset)));
@@ -65,16 +73,14 @@ impl Stage {
         }
     }
 
-    /// Keeps how long a process took from the assignment to its first commit, each time since it was last looked at.
-    pub fn time_first_commits(&mut self, trial: &mut Trial, name: &str, ops: &Ops) {
-        let said = ops.said();
-        let read = self.read.entry(name.to_owned()).or_default();
-        for line in said.get(*read..).unwrap_or_default().lines().filter(|line| line.contains(FIRST_COMMIT)) {
+    /// Keeps what a process has said of itself since it was last looked at: how long it took from each assignment to
+    /// its first commit, and how much memory it holds.
+    pub fn measure(&self, trial: &mut Trial, ops: &mut Ops) {
+        for line in ops.news().lines().filter(|line| line.contains(FIRST_COMMIT)) {
             let took = line.split("took_ms=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
             let took = took.unwrap_or_else(|| panic!("no time in {line:?}"));
             trial.figures.time("assignment to first commit", Duration::from_millis(took));
         }
-        *read = said.len();
         trial.figures.peak("resident MiB of a processor", ops.resident() >> 20);
     }
 
@@ -92,8 +98,12 @@ impl Stage {
     }
 
     /// The end: the load has stopped, the processors run. Waits for quiet (INV-6), stops them in order, judges what is
-    /// left, and has the log audited.
-    pub fn finish(self, trial: &mut Trial, processes: impl IntoIterator<Item = Ops>) -> Result<(), String> {
+    /// left, and has the log audited. Says for which reasons readings were refused.
+    pub fn finish(
+        self,
+        trial: &mut Trial,
+        processes: impl IntoIterator<Item = Ops>,
+    ) -> Result<BTreeSet<&'static str>, String> {
         self.fleet.wait_until_caught_up();
         // What was forwarded last is a record too.
         self.fleet.wait_until_caught_up();
@@ -102,7 +112,22 @@ impl Stage {
         take(trial, &judged);
         let audited = audit(&self.fleet)?;
         trial.figures.notes.push(format!("ops replay --verify: {audited}"));
-        Ok(())
+        Ok(judged.counts.rejected.into_keys().collect())
+    }
+}
+
+/// Is a transactional id (group, instance, worker) one of the process of this name?
+pub fn is_of(writer: &Option<String>, name: &str) -> bool {
+    let instance = writer.as_deref().and_then(|writer| writer.rsplit_once('-'));
+    instance.is_some_and(|(instance, _)| instance.ends_with(&format!("-{name}")))
+}
+
+/// Waits for what nothing tells of, while the process lives.
+pub fn wait(ops: &mut Ops, what: &str, done: impl Fn(&Ops) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done(ops) {
+        assert!(ops.is_alive() && Instant::now() < deadline, "still waiting for {what}\n{}", ops.said());
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -10,10 +10,13 @@ mod oracle;
 mod rig;
 
 mod campaign;
+mod crowd;
 mod heavy;
 mod kills;
+mod outage;
 mod report;
 mod stage;
+mod zombies;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -26,7 +29,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// All of them, in the order in which they are played.
-const CAMPAIGNS: &[Campaign] = &[kills::CAMPAIGN];
+const CAMPAIGNS: &[Campaign] = &[kills::CAMPAIGN, crowd::CAMPAIGN, zombies::CAMPAIGN, outage::CAMPAIGN];
 
 /// Break it, and see whether the log lies.
 ///
