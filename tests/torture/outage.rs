@@ -27,8 +27,14 @@ fn run(trial: &mut Trial) -> Result<(), String> {
     play(trial, &mut kafka, &fleet).map_err(|difference| format!("{difference}\nlogs: {}", fleet.keep_logs()))
 }
 
+/// A nervous service whose readings may come ten minutes late: they wait in the producer while the broker is away, and
+/// may have to be forwarded after the next outage.
+fn patient(id: &str) -> String {
+    load::nervous(id).replace("interval: 0.1}", "interval: 0.1, no_data_after: 600}")
+}
+
 fn play(trial: &mut Trial, kafka: &mut LocalKafka, fleet: &Arc<Fleet>) -> Result<(), String> {
-    let load = load::start(fleet);
+    let load = load::start_as(fleet, patient);
     let mut stage = Stage::new(fleet);
     let mut processes = NAMES.map(|name| fleet.start(name));
     fleet.wait_until_shared();
