@@ -51,6 +51,8 @@ pub struct Figures {
     pub counts: BTreeMap<&'static str, u64>,
     /// Times, by what was timed: `assignment to first commit`.
     pub times: BTreeMap<&'static str, Vec<Duration>>,
+    /// What the 99th percentile of such a time may be.
+    pub limits: BTreeMap<&'static str, Duration>,
     /// The largest of some sizes, by what was measured: `resident MiB`.
     pub peaks: BTreeMap<&'static str, u64>,
     /// What a reader should know.
@@ -61,6 +63,11 @@ impl Trial {
     /// Nothing played yet.
     pub fn new(name: &'static str, rounds: u32, seed: u64, weight: Weight) -> Self {
         Self { rounds, dice: Dice::new(seed), weight, figures: Figures::default(), name, began: Instant::now() }
+    }
+
+    /// Time since the campaign began.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// A random time.
@@ -96,7 +103,13 @@ impl Figures {
 
     /// As it stands in the report.
     pub fn to_json(&self) -> Value {
-        let times: BTreeMap<_, _> = self.times.iter().map(|(what, times)| (*what, quantiles(times))).collect();
+        let mut times: BTreeMap<_, _> = self.times.iter().map(|(what, times)| (*what, quantiles(times))).collect();
+        for (what, limit) in &self.limits {
+            let time = times.entry(what).or_insert_with(|| quantiles(&[]));
+            let limit = limit.as_millis() as u64;
+            time["limit"] = json!(limit);
+            time["kept"] = json!(time["p99"].as_u64().map(|p99| p99 <= limit));
+        }
         json!({
             "rounds": self.rounds,
             "bound": bound(self.rounds),

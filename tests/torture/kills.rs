@@ -25,6 +25,9 @@ pub const CAMPAIGN: Campaign = Campaign {
 };
 
 const NAMES: [&str; 2] = ["one", "two"];
+/// From a kill to the first commit of another: what is measured, and how long it may take.
+const TAKEOVER: &str = "kill to first commit of another";
+const TAKEOVER_LIMIT: Duration = Duration::from_secs(12);
 /// A process lives at least and at most so long after the round before.
 const LIFE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(4));
 
@@ -39,6 +42,7 @@ fn play(trial: &mut Trial, fleet: &Arc<Fleet>) -> Result<(), String> {
     let seed = trial.dice.below(u64::MAX);
     let load = Heavy::start(fleet, trial.weight, seed);
     let mut stage = Stage::new(fleet);
+    trial.figures.limits.insert(TAKEOVER, TAKEOVER_LIMIT);
     let mut processes = NAMES.map(|name| fleet.start(name));
     fleet.wait_until_shared();
     for _ in 0..trial.rounds {
@@ -80,7 +84,7 @@ fn take_over(trial: &mut Trial, stage: &mut Stage, processes: &mut [Ops; 2], vic
         partitions.iter().all(|partition| is_of(&writers[*partition as usize], NAMES[1 - victim]))
     });
     let took = killed_at.elapsed();
-    trial.figures.time("kill to first commit of another", took);
+    trial.figures.time(TAKEOVER, took);
     processes[victim] = fleet.start(NAMES[victim]);
     fleet.wait_until_shared();
     format!("{} taken over: {} ms", NAMES[victim], took.as_millis())

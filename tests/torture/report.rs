@@ -1,6 +1,6 @@
 //! The report of a run: a few lines for people as campaigns end, all of it as JSON for whoever compares runs.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -10,14 +10,16 @@ use crate::campaign::{Campaign, Trial, bound};
 /// What was played so far.
 pub struct Report {
     seed: u64,
+    /// Where it is written too.
+    file: Option<PathBuf>,
     campaigns: Vec<Value>,
     failed: bool,
 }
 
 impl Report {
     /// Empty.
-    pub fn new(seed: u64) -> Self {
-        Self { seed, campaigns: Vec::new(), failed: false }
+    pub fn new(seed: u64, file: Option<PathBuf>) -> Self {
+        Self { seed, file, campaigns: Vec::new(), failed: false }
     }
 
     /// Takes a campaign in, and tells of it.
@@ -26,6 +28,8 @@ impl Report {
         entry["campaign"] = json!(campaign.name);
         entry["shows"] = json!(campaign.shows);
         entry["wanted"] = json!(trial.rounds);
+        entry["seconds"] = json!(trial.elapsed().as_secs());
+        entry["weight"] = json!({ "rate": trial.weight.rate, "series": trial.weight.series });
         println!("{}: {}", campaign.name, campaign.shows);
         match &done {
             Ok(()) => println!(
@@ -39,8 +43,13 @@ impl Report {
             println!("  {count} {what}");
         }
         for (what, times) in entry["times_ms"].as_object().into_iter().flatten() {
+            let limit = match times["kept"].as_bool() {
+                Some(true) => format!(", within its limit of {} ms", times["limit"]),
+                Some(false) => format!(", BEYOND its limit of {} ms", times["limit"]),
+                None => String::new(),
+            };
             println!(
-                "  {what}: p50 {} ms, p99 {} ms, max {} ms (n {})",
+                "  {what}: p50 {} ms, p99 {} ms{limit}, max {} ms (n {})",
                 times["p50"], times["p99"], times["max"], times["n"]
             );
         }
@@ -51,19 +60,25 @@ impl Report {
         self.failed |= done.is_err();
         entry["difference"] = json!(done.err());
         self.campaigns.push(entry);
+        self.write();
     }
 
-    /// Writes the file, if one is wanted, and says how it all ended.
-    pub fn finish(self, file: Option<&Path>) -> ExitCode {
-        let Self { seed, campaigns, failed } = self;
-        println!("seed {seed}: {}", if failed { "a difference was found" } else { "no difference" });
-        let report = json!({ "seed": seed, "version": env!("CARGO_PKG_VERSION"), "campaigns": campaigns });
-        if let Some(file) = file
+    /// Says how it all ended.
+    pub fn finish(self) -> ExitCode {
+        println!("seed {}: {}", self.seed, if self.failed { "a difference was found" } else { "no difference" });
+        ExitCode::from(u8::from(self.failed))
+    }
+
+    /// After each campaign: a run of hours may be ended by something else.
+    fn write(&self) {
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        let (seed, campaigns) = (self.seed, &self.campaigns);
+        let version = env!("CARGO_PKG_VERSION");
+        let report = json!({ "seed": seed, "version": version, "cores": cores, "campaigns": campaigns });
+        if let Some(file) = &self.file
             && let Err(error) = std::fs::write(file, format!("{report:#}\n"))
         {
             eprintln!("cannot write {}: {error}", file.display());
-            return ExitCode::from(2);
         }
-        ExitCode::from(u8::from(failed))
     }
 }

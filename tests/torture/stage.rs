@@ -14,6 +14,9 @@ use crate::rig::judge::{Judge, Judged, is_committed};
 
 /// What a worker logs, with the time since the assignment, when it has committed for the first time.
 pub const FIRST_COMMIT: &str = "first commit after the assignment";
+/// From an assignment to the first commit: what is measured, and how long it may take.
+const RECOVERY: &str = "assignment to first commit";
+const RECOVERY_LIMIT: Duration = Duration::from_secs(5);
 /// How far an offset is looked back to find an event: markers lie between.
 const BACK: i64 = 20;
 
@@ -79,8 +82,9 @@ impl Stage {
         for line in ops.news().lines().filter(|line| line.contains(FIRST_COMMIT)) {
             let took = line.split("took_ms=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
             let took = took.unwrap_or_else(|| panic!("no time in {line:?}"));
-            trial.figures.time("assignment to first commit", Duration::from_millis(took));
+            trial.figures.time(RECOVERY, Duration::from_millis(took));
         }
+        trial.figures.limits.insert(RECOVERY, RECOVERY_LIMIT);
         trial.figures.peak("resident MiB of a processor", ops.resident() >> 20);
     }
 

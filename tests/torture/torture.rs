@@ -18,6 +18,7 @@ mod report;
 mod stage;
 mod zombies;
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -77,13 +78,20 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let wanted = |one: &&Campaign| args.campaigns.is_empty() || args.campaigns.iter().any(|name| name == one.name);
-    let mut report = report::Report::new(args.seed);
+    let mut report = report::Report::new(args.seed, args.report.clone());
     for one in CAMPAIGNS.iter().filter(wanted) {
         let weight = Weight { rate: args.rate, series: args.series };
         let mut trial = Trial::new(one.name, args.rounds.unwrap_or(one.rounds), args.seed, weight);
         // The rig gives up by a panic, which has told already what it waited for in vain; the other campaigns go on.
         let done = catch_unwind(AssertUnwindSafe(|| (one.run)(&mut trial)));
-        report.add(one, &trial, done.unwrap_or_else(|_| Err("the rig gave up, see above".to_owned())));
+        report.add(one, &trial, done.unwrap_or_else(|cause| Err(gave_up(&*cause))));
     }
-    report.finish(args.report.as_deref())
+    report.finish()
+}
+
+/// Why the rig gave up, as far as it fits into a report; all of it was printed.
+fn gave_up(cause: &(dyn Any + Send)) -> String {
+    let text = cause.downcast_ref::<String>().map(String::as_str).or_else(|| cause.downcast_ref::<&str>().copied());
+    let start: String = text.unwrap_or("no reason").chars().take(1_000).collect();
+    format!("the rig gave up: {start}")
 }

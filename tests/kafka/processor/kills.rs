@@ -9,18 +9,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hms_ops::bus::Isolation;
+use hms_ops::model::incident::IncidentEvent;
 use hms_ops::torture::Sabotage;
 
 use crate::rig::fleet::{Fleet, now_ms};
-use crate::rig::judge::{confirm, is_committed, judge};
+use crate::rig::judge::{Judge, confirm, is_committed, judge};
 use crate::rig::load::start;
 use crate::rig::watch::{Views, Watch, is_turn};
 
 const KILLS: usize = 10;
 
 /// One life: starts a process, lets it commit for a while (measured in what it publishes, another stretch each time),
-/// and kills it as soon as the next event is to be seen. Says where that event lies.
-fn kill(views: &mut Views, fleet: &Fleet, round: usize) -> (i32, i64) {
+/// and kills it as soon as the next event is to be seen. Says where that event lies. What was committed so far is judged
+/// in the midst of it.
+fn kill(
+    views: &mut Views,
+    fleet: &Fleet,
+    judge: &mut Judge,
+    events: &mut Vec<IncidentEvent>,
+    round: usize,
+) -> (i32, i64) {
     views.committed.drain();
     let mut ops = fleet.start("one");
     let wanted = views.committed.seen.len() + 1 + 7 * round % 23;
@@ -28,6 +36,7 @@ fn kill(views: &mut Views, fleet: &Fleet, round: usize) -> (i32, i64) {
         assert!(ops.is_alive(), "{}", ops.said());
         seen.len() >= wanted
     });
+    events.extend(judge.advance(fleet).unwrap().events);
     let place = views.wait_for_open();
     ops.kill();
     place
@@ -38,7 +47,10 @@ fn kill_nine_ten_times() {
     let fleet = Arc::new(Fleet::new("kills"));
     let load = start(&fleet);
     let mut views = Views::new(&fleet);
-    let killed_at: Vec<(i32, i64)> = (0..KILLS).map(|round| kill(&mut views, &fleet, round)).collect();
+    let (mut judge, mut events) = (Judge::new(&fleet), Vec::new());
+    let killed_at: Vec<(i32, i64)> =
+        (0..KILLS).map(|round| kill(&mut views, &fleet, &mut judge, &mut events, round)).collect();
+    let before = events.len();
 
     let survivor = fleet.start("one");
     load.stop();
@@ -48,7 +60,11 @@ fn kill_nine_ten_times() {
     let open = killed_at.iter().filter(|(partition, offset)| !is_committed(&fleet, *partition, *offset)).count();
     println!("{open} of {KILLS} kills were inside an open transaction");
     assert!(open >= 5, "only {open} of {KILLS} kills were inside an open transaction");
+    let rest = judge.finish(&fleet).unwrap();
+    events.extend(rest.events);
     let judged = confirm(&fleet);
+    assert!(before > 20 && events.len() == judged.events.len(), "{before} and {} events", events.len());
+    assert_eq!(rest.counts, judged.counts, "judged bit by bit or at once");
     assert!(judged.forwarded > 100 && judged.rejected.len() > 20, "{} {:?}", judged.forwarded, judged.counts);
     let turns: BTreeSet<i64> = judged.events.iter().filter(|event| is_turn(event)).map(|event| event.at).collect();
     assert!(turns.len() > 40, "{} instants with an opening or a resolve", turns.len());
