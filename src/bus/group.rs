@@ -15,6 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 
+use super::coverage::Coverage;
 use super::error::{Error, Place};
 use super::offsets::{Offsets, PATIENCE, Watermarks, patient};
 use super::rebalance::{Demand, Demands, Rebalance, answer_blindly};
@@ -56,6 +57,7 @@ pub struct GroupConsumer {
     topic: String,
     /// The partitions that are ours, with the offset they were started or moved to; `None` before the start.
     owned: RefCell<BTreeMap<i32, Option<i64>>>,
+    coverage: RefCell<Coverage>,
 }
 
 impl GroupConsumer {
@@ -71,7 +73,8 @@ impl GroupConsumer {
             .map_err(failed())?;
         client.subscribe(&[topic]).map_err(failed())?;
         let offsets = Offsets::new(settings)?;
-        Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default() })
+        let coverage = RefCell::new(Coverage::new(settings, &member.group, topic));
+        Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default(), coverage })
     }
 
     /// The topic.
@@ -99,6 +102,7 @@ impl GroupConsumer {
                     break;
                 }
             }
+            self.coverage.borrow_mut().look(&self.client, &self.offsets);
             match polled {
                 None => return Ok(None),
                 Some(Ok(message)) => return Ok(Some(Event::Record(Message::new(message)))),
@@ -123,6 +127,7 @@ impl GroupConsumer {
                 };
                 self.assign_paused(&ends)?;
                 tracing::info!(topic = self.topic, ?partitions, "assigned");
+                self.coverage.borrow_mut().joined();
                 if !partitions.is_empty() {
                     member.assigned(self, &partitions);
                 }

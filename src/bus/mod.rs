@@ -15,6 +15,7 @@
 pub mod admin;
 mod alter;
 mod context;
+mod coverage;
 pub mod error;
 pub mod group;
 pub mod offsets;

@@ -73,3 +73,28 @@ fn workers_of_one_process() {
     lone.stop();
     confirm(&fleet);
 }
+
+/// A process dies when it has been told to give partitions up, and is back before its session ends: it is given what
+/// the group had left it, without a rebalance, and what it was to give up would be nobody's.
+///
+/// ```text
+/// group:  one 0 1 2 3 | one 2 3  (0 1 are asked back) x    | one 2 3   two 0 1
+/// ```
+#[test]
+fn a_restart_while_partitions_are_asked_back_leaves_none_without_an_owner() {
+    let fleet = Arc::new(Fleet::new("handover"));
+    let load = start(&fleet);
+    let mut one = fleet.start("one");
+    wait_until_said(&mut one, "taken over", 4);
+    fleet.wait_until_beyond_now();
+    let two = fleet.start("two");
+    wait_until_said(&mut one, "revoked", 1);
+    one.kill();
+    let one = fleet.start("one");
+    fleet.wait_until_shared();
+    load.stop();
+    fleet.wait_until_caught_up();
+    one.stop();
+    two.stop();
+    confirm(&fleet);
+}
