@@ -378,10 +378,17 @@ impl Ops {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "ops process does not end\n{}", self.said());
+            assert!(Instant::now() < deadline, "ops process does not end\n{}\n{}", self.threads(), self.said());
             // A child's end can be waited for, but not with a bound.
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Where its threads stand, for messages; nothing without gdb.
+    fn threads(&self) -> String {
+        let pid = self.child.id().to_string();
+        let output = Command::new("gdb").args(["-p", &pid, "-batch", "-ex", "thread apply all bt 25"]).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
     }
 
     /// Still running?

@@ -27,8 +27,8 @@ use crate::rig::fleet::{PARTITIONS, kept_file};
 
 /// So much of the clock passes between two times that readings out of reach are dropped, ms.
 const FORGET_MS: i64 = 10_000;
-/// So many records are kept to be shown with a difference; specs are all kept.
-const KEPT: usize = 100_000;
+/// So many records are kept to be shown with a difference (five minutes of a heavy load); specs are all kept.
+const KEPT: usize = 1_500_000;
 /// So many confirmed events are shown before a difference.
 const SHOWN: usize = 3;
 
