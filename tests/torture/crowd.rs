@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::campaign::{Campaign, Trial};
 use crate::rig::fleet::{Fleet, Ops};
 use crate::rig::load;
-use crate::stage::Stage;
+use crate::stage::{Stage, wait};
 
 /// See the module.
 pub const CAMPAIGN: Campaign = Campaign {
@@ -49,6 +49,11 @@ fn play(trial: &mut Trial, fleet: &Arc<Fleet>) -> Result<(), String> {
         fleet.wait_until_beyond_now();
 
         grow(trial, fleet, &mut processes);
+        // All are in the group, if only to hear that nothing is left for them.
+        processes
+            .iter_mut()
+            .flatten()
+            .for_each(|ops| wait(ops, "a place in the group", |ops| ops.said().contains("assigned")));
         fleet.wait_until_beyond_now();
         processes.iter_mut().flatten().for_each(|ops| stage.measure(trial, ops));
         let survivor = trial.dice.below(4) as usize;
