@@ -37,6 +37,8 @@ named! {
         AfterStep = "after_step",
         /// Processor: outputs are in the open transaction, delivered, without offsets.
         AfterProduce = "after_produce",
+        /// Processor: partitions were asked back and are committed; the group does not know yet that they are given up.
+        Revoked = "revoked",
         /// The offsets are in the transaction, which is not committed.
         AfterSendOffsets = "after_send_offsets",
         /// The commit is sent; its answer is not awaited.

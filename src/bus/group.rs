@@ -17,7 +17,8 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::error::{Error, Place};
 use super::offsets::{Offsets, PATIENCE, Watermarks, patient};
-use super::rebalance::{Demand, Demands, Rebalance, answer_blindly};
+use super::orphans::Watch;
+use super::rebalance::{Demand, Demands, Rebalance};
 use super::record::{Committed, Message, metadata_of, partition_list};
 use super::settings::Settings;
 use super::verdict::Verdict;
@@ -56,6 +57,8 @@ pub struct GroupConsumer {
     topic: String,
     /// The partitions that are ours, with the offset they were started or moved to; `None` before the start.
     owned: RefCell<BTreeMap<i32, Option<i64>>>,
+    /// As long as we are in the group.
+    _watch: Watch,
 }
 
 impl GroupConsumer {
@@ -71,7 +74,8 @@ impl GroupConsumer {
             .map_err(failed())?;
         client.subscribe(&[topic]).map_err(failed())?;
         let offsets = Offsets::new(settings)?;
-        Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default() })
+        let watch = Watch::start(settings, topic, member)?;
+        Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default(), _watch: watch })
     }
 
     /// The topic.
@@ -361,14 +365,7 @@ impl GroupConsumer {
 
 impl Drop for GroupConsumer {
     fn drop(&mut self) {
-        // The client polls until it is closed, and it is not closed before every demand is answered.
-        self.client.context().abandon();
-        while let Some(demand) = self.client.context().take() {
-            match demand {
-                Demand::Assign(list) => answer_blindly(&self.client, true, &list),
-                Demand::Revoke(list) => answer_blindly(&self.client, false, &list),
-            }
-        }
+        self.client.context().let_go(&self.client);
     }
 }
 

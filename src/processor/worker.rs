@@ -30,6 +30,7 @@ use crate::processor::publish::{self, Forward};
 use crate::processor::read::Decoded;
 use crate::processor::restore::{Takeover, is_appended_by_broker};
 use crate::processor::task::Task;
+use crate::torture::{self, Point};
 
 /// The longest a poll waits: ticks are due by the host's clock.
 const POLL: Duration = Duration::from_millis(20);
@@ -430,6 +431,7 @@ impl Rebalance for Session {
         {
             self.failure = Some(error);
         }
+        torture::reached(Point::Revoked);
         self.tasks.retain(|partition, _| !ours.contains(partition));
         self.waiting.retain(|partition| !ours.contains(partition));
     }

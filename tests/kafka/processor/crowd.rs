@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hms_ops::torture::Point;
+
 use crate::harness::PATIENCE;
 use crate::rig::fleet::{Fleet, Ops};
 use crate::rig::judge::confirm;
@@ -48,6 +50,32 @@ fn processes_come_and_go_in_the_midst_of_rebalances() {
     load.stop();
     fleet.wait_until_caught_up();
     four.stop();
+    confirm(&fleet);
+}
+
+/// A member that is asked for partitions has to join the group once more after it has given them up: only then are they
+/// shared out. If it dies in between and comes back under its name, the group takes it in as it was, without sharing
+/// anything out, and nobody would ever have the partitions.
+///
+/// ```text
+/// one: p0 p1 p2 p3 | asked for p2 p3: x | p0 p1
+/// two:             | -                  | -     | p2 p3
+/// ```
+#[test]
+fn partitions_that_nobody_was_given_find_an_owner() {
+    let fleet = Arc::new(Fleet::new("orphans"));
+    let load = start(&fleet);
+    let mut one = fleet.start_to_crash("one", Point::Revoked, 1);
+    wait_until_said(&mut one, "taken over", 4);
+    fleet.wait_until_beyond_now();
+    let two = fleet.start("two");
+    one.wait();
+    let one = fleet.start("one");
+    fleet.wait_until_beyond_now();
+    load.stop();
+    fleet.wait_until_caught_up();
+    one.stop();
+    two.stop();
     confirm(&fleet);
 }
 
