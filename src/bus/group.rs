@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 
@@ -19,7 +19,7 @@ use super::error::{Error, Place};
 use super::offsets::{Offsets, PATIENCE, Watermarks, patient};
 use super::orphans::Watch;
 use super::rebalance::{Demand, Demands, Rebalance};
-use super::record::{Committed, Message, metadata_of, partition_list};
+use super::record::{Committed, Message, PartitionOffset, metadata_of, offset_list, partition_list};
 use super::settings::Settings;
 use super::verdict::Verdict;
 
@@ -272,16 +272,17 @@ impl GroupConsumer {
             .collect())
     }
 
-    /// The guard taken away: commits offsets on their own, outside of any transaction.
-    #[cfg(feature = "torture")]
-    pub fn commit_apart(&self, offsets: &[super::record::PartitionOffset]) -> Result<(), Error> {
+    /// Commits offsets on their own, outside of any transaction, as this member of this generation. They must be those
+    /// that are committed: it is for their metadata.
+    ///
+    /// # Errors
+    /// The group has moved on, or does not answer.
+    pub fn commit_apart(&self, offsets: &[PartitionOffset]) -> Result<(), Error> {
         if offsets.is_empty() {
             return Ok(());
         }
-        let list = super::record::offset_list(offsets)?;
-        self.client
-            .commit(&list, rdkafka::consumer::CommitMode::Sync)
-            .map_err(Error::client("committing offsets apart", Place::topic(&self.topic)))
+        let failed = || Error::client("committing offsets apart", Place::topic(&self.topic));
+        self.client.commit(&offset_list(offsets)?, CommitMode::Sync).map_err(failed())
     }
 
     /// What a partition of the topic holds, open transactions included.

@@ -33,6 +33,7 @@ use super::group::GroupMetadata;
 use super::record::{PartitionOffset, Record, offset_list};
 use super::settings::{Settings, TRANSACTION_TIMEOUT};
 use super::verdict::Verdict;
+use crate::torture::{self, Point};
 
 /// How long `init_transactions` may take: the coordinator first ends what a predecessor left open.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -214,6 +215,7 @@ impl TransactionalProducer {
         if let Err(error) = prepared {
             return self.failed(error);
         }
+        torture::reached(Point::AfterSendOffsets);
         match self.end("committing", |client| client.commit_transaction(Timeout::Never)) {
             Ok(()) => Ok(Outcome::Committed),
             // Everything was delivered before, so the commit itself is on its way. That the client calls the

@@ -26,9 +26,10 @@ use crate::model::reading::Reading;
 use crate::processor::core::{Effects, Outcome, SpecChange};
 use crate::processor::error::{Error, Result};
 use crate::processor::group::Shared;
+use crate::processor::metadata::Metadata;
 use crate::processor::publish::{self, Forward};
 use crate::processor::read::Decoded;
-use crate::processor::restore::{Takeover, is_appended_by_broker};
+use crate::processor::restore::{Restored, Takeover, is_appended_by_broker};
 use crate::processor::task::Task;
 use crate::torture::{self, Point};
 
@@ -247,7 +248,9 @@ impl Session {
         };
         let waiting: Vec<i32> = self.waiting.iter().copied().collect();
         takeover.fence(&waiting)?;
-        for (partition, mut restored) in takeover.run(consumer, &waiting)? {
+        let restored = takeover.run(consumer, &waiting)?;
+        self.claim(consumer, &restored);
+        for (partition, mut restored) in restored {
             self.effects.incidents.append(&mut restored.farewell);
             let mut task = Task::new(restored);
             if task.is_new() {
@@ -260,6 +263,27 @@ impl Session {
             self.waiting.remove(&partition);
         }
         self.commit(consumer, &BTreeSet::new())
+    }
+
+    /// Puts our name beside the offsets that are committed, before our first transaction: whoever follows us then knows
+    /// whom to fence if we die inside it, and need not wait until the cluster gives the transaction up.
+    fn claim(&self, consumer: &GroupConsumer, restored: &[(i32, Restored)]) {
+        let claim = |(partition, restored): &(i32, Restored)| {
+            let (cut, state) = restored.marks?;
+            let metadata =
+                Metadata { writer: self.producer.transactional_id().to_owned(), cut, state, released: false };
+            Some(PartitionOffset {
+                topic: self.shared.topics.metrics.clone(),
+                partition: *partition,
+                offset: restored.position,
+                metadata: metadata.to_text(),
+            })
+        };
+        let claims: Vec<_> = restored.iter().filter_map(claim).collect();
+        if let Err(error) = consumer.commit_apart(&claims) {
+            // The transaction that follows is refused too, if there is a reason.
+            tracing::debug!(worker = self.name, %error, "not claimed");
+        }
     }
 
     /// What was registered or unregistered since takes effect between two records.

@@ -79,6 +79,32 @@ fn partitions_that_nobody_was_given_find_an_owner() {
     confirm(&fleet);
 }
 
+/// Whoever dies inside its very first transaction has said before whose it is: the next one fences it, and need not wait
+/// until the cluster gives the transaction up (here: longer than the test waits).
+///
+/// ```text
+/// one: p0..p3 stop | released
+/// two:             | takes over, its first transaction is open: x
+/// three:           |                                            | fences two, goes on
+/// ```
+#[test]
+fn who_dies_in_its_first_transaction_is_fenced() {
+    const PATIENT: [&str; 2] = ["--kafka", "transaction.timeout.ms=600000"];
+    let fleet = Arc::new(Fleet::new("firsts"));
+    let load = start(&fleet);
+    let one = fleet.start_with("one", &PATIENT);
+    fleet.wait_until_beyond_now();
+    one.stop();
+    let crash = format!("{}:1", Point::AfterSendOffsets.name());
+    fleet.start_in("two", &PATIENT, &[("OPS_CRASH_AT", &crash)]).wait();
+    let three = fleet.start_with("three", &PATIENT);
+    fleet.wait_until_beyond_now();
+    load.stop();
+    fleet.wait_until_caught_up();
+    three.stop();
+    confirm(&fleet);
+}
+
 /// Workers of one process share the partitions as processes do, and are killed together.
 #[test]
 fn workers_of_one_process() {
