@@ -63,6 +63,8 @@ struct Session {
     tasks: BTreeMap<i32, Task>,
     /// Ours, and not restored yet.
     waiting: BTreeSet<i32>,
+    /// Since when something waits that the group has given us; none if it waits because of a rewind.
+    assigned_at: Option<Instant>,
     forwards: Vec<(Forward, Option<i64>)>,
     effects: Effects,
     /// Something was stepped or sent since the last commit.
@@ -124,6 +126,7 @@ impl Worker {
             ticks: Producer::new(&shared.settings, 1_000)?,
             tasks: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            assigned_at: None,
             forwards: Vec::new(),
             effects: Effects::default(),
             dirty: false,
@@ -262,7 +265,12 @@ impl Session {
             self.tasks.insert(partition, task);
             self.waiting.remove(&partition);
         }
-        self.commit(consumer, &BTreeSet::new())
+        self.commit(consumer, &BTreeSet::new())?;
+        if let Some(at) = self.assigned_at.take() {
+            let took_ms = at.elapsed().as_millis();
+            tracing::info!(worker = self.name, partitions = ?waiting, took_ms, "first commit after the assignment");
+        }
+        Ok(())
     }
 
     /// Puts our name beside the offsets that are committed, before our first transaction: whoever follows us then knows
@@ -446,6 +454,9 @@ impl Session {
 impl Rebalance for Session {
     fn assigned(&mut self, _: &GroupConsumer, partitions: &[i32]) {
         self.waiting.extend(partitions);
+        if !partitions.is_empty() {
+            self.assigned_at.get_or_insert_with(Instant::now);
+        }
     }
 
     fn revoked(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
