@@ -4,6 +4,7 @@
 //! - `cluster`: the broker of the run. `fleet`: topics, specs, readings and child processes of one test.
 //! - `load`: readings by the clock. `watch`: waits for events.
 //! - `judge`: the oracle's second opinion, from the topics alone.
+//! - `proxy`: stands between a process and the broker, and holds back or loses what passes.
 
 // Each binary that includes this module uses a part of it.
 #![allow(dead_code)]
@@ -12,4 +13,5 @@ pub mod cluster;
 pub mod fleet;
 pub mod judge;
 pub mod load;
+pub mod proxy;
 pub mod watch;
