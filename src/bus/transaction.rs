@@ -33,6 +33,7 @@ use super::group::GroupMetadata;
 use super::record::{PartitionOffset, Record, offset_list};
 use super::settings::{Settings, TRANSACTION_TIMEOUT};
 use super::verdict::Verdict;
+use crate::torture::{Sabotage, is_without};
 
 /// How long `init_transactions` may take: the coordinator first ends what a predecessor left open.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -219,7 +220,7 @@ impl TransactionalProducer {
             // Everything was delivered before, so the commit itself is on its way. That the client calls the
             // transaction abortable now only means that it has given up waiting: the commit may have succeeded, or
             // may yet. An abort sent after it would leave it free to end the next transaction.
-            Err(error) if error.verdict() == Verdict::AbortAndRewind => {
+            Err(error) if error.verdict() == Verdict::AbortAndRewind && !is_without(Sabotage::AbortAfterCommit) => {
                 self.failed(error.with_verdict(Verdict::Recreate))
             }
             Err(error) => self.failed(error),
@@ -313,7 +314,8 @@ impl TransactionalProducer {
         call: impl Fn(&ThreadedProducer<Deliveries>) -> Result<(), KafkaError>,
     ) -> Result<(), Error> {
         self.repeat(operation, call)?;
-        self.state = if self.is_disturbed() { State::InDoubt } else { State::Idle };
+        let in_doubt = self.is_disturbed() && !is_without(Sabotage::NoRecreate);
+        self.state = if in_doubt { State::InDoubt } else { State::Idle };
         Ok(())
     }
 

@@ -184,8 +184,15 @@ impl Caught {
         let _ = self.decide.send(Decision::Refuse(code));
     }
 
+    /// Answers as [`Self::refuse`] does, while the request is still on its way.
+    pub fn refuse_and_keep(self, code: i16) -> Orphan {
+        let _ = self.decide.send(Decision::Refuse(code));
+        Orphan { request: self.request, link: self.link }
+    }
+
     /// Cuts the client off while the request is still on its way.
     pub fn cut(self) -> Orphan {
+        self.link.is_cut.store(true, Ordering::Release);
         let _ = self.link.client.shutdown(Shutdown::Both);
         let _ = self.decide.send(Decision::Cut);
         Orphan { request: self.request, link: self.link }
@@ -239,8 +246,10 @@ impl Orphan {
 
 impl Drop for Orphan {
     fn drop(&mut self) {
-        // The last that used this connection.
-        let _ = self.link.broker.shutdown(Shutdown::Both);
+        // Nobody else uses the connection to the broker any more, unless the client still has its own.
+        if self.link.is_cut.load(Ordering::Acquire) {
+            let _ = self.link.broker.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -255,6 +264,8 @@ struct Link {
     client: TcpStream,
     broker: TcpStream,
     pending: Mutex<VecDeque<Pending>>,
+    /// An orphan is left behind.
+    is_cut: AtomicBool,
 }
 
 impl Link {
@@ -262,7 +273,7 @@ impl Link {
         let broker = TcpStream::connect(shared.broker)?;
         client.set_nodelay(true)?;
         broker.set_nodelay(true)?;
-        let link = Arc::new(Self { client, broker, pending: Mutex::default() });
+        let link = Arc::new(Self { client, broker, pending: Mutex::default(), is_cut: AtomicBool::new(false) });
         let (there, back, shared) = (link.clone(), link, shared.clone());
         let renamed = shared.renamed.clone();
         std::thread::spawn(move || there.requests(&shared));
@@ -307,8 +318,9 @@ impl Link {
     }
 
     fn forward(&self, request: &Request, keeper: Option<Sender<Kept>>) -> io::Result<()> {
-        // In the order of the wire, on which there is one writer at a time: this thread, or the orphan after it.
-        self.pending.lock().unwrap().push_back(Pending { key: request.key(), keeper });
+        // Held over the writing, so that answers are expected in the order of the wire.
+        let mut pending = self.pending.lock().unwrap();
+        pending.push_back(Pending { key: request.key(), keeper });
         (&self.broker).write_all(&request.0)
     }
 
