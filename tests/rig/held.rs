@@ -132,9 +132,8 @@ impl Lane {
             }
             Fate::Stray => {
                 let stray = end.cut();
-                let next = self.proxy.catch(|request| request.key() == key::ADD_OFFSETS);
+                let next = self.proxy.catch_offsets_behind_records();
                 let ops = self.meanwhile(round, ops);
-                // Everything of the next transaction is delivered by now, but for its offsets.
                 let next = next.wait("next transaction");
                 let error = stray.deliver();
                 assert_ne!(error, 0, "the end of the last transaction has ended the next: {round}");

@@ -124,6 +124,19 @@ impl Proxy {
         self.shared.passed.load(Ordering::Relaxed)
     }
 
+    /// Catches the offsets of the next transaction that has records: it is complete then but for them.
+    pub fn catch_offsets_behind_records(&self) -> Trap {
+        let begun = AtomicBool::new(false);
+        self.catch(move |request| match request.key() {
+            key::ADD_PARTITIONS => {
+                begun.store(true, Ordering::Relaxed);
+                false
+            }
+            key::ADD_OFFSETS => begun.load(Ordering::Relaxed),
+            _ => false,
+        })
+    }
+
     /// Catches the next request that is `wanted`. Everything behind it on its connection waits with it.
     pub fn catch(&self, wanted: impl Fn(&Request) -> bool + Send + 'static) -> Trap {
         let (sender, caught) = channel();

@@ -8,7 +8,7 @@ use hms_ops::torture::Sabotage;
 use crate::rig::fleet::{Fleet, now_ms};
 use crate::rig::held::{Fate, Lane, Round, Then, UNKNOWN};
 use crate::rig::judge::{confirm, judge};
-use crate::rig::proxy::{Caught, Orphan, Request, key};
+use crate::rig::proxy::{Caught, Orphan, Request};
 
 /// Three fleets at once: what they do most is wait.
 #[test]
@@ -57,7 +57,7 @@ fn stray(name: &str, guard: Sabotage, leave: fn(Caught) -> Orphan) -> String {
         lane.fleet.wait_until_beyond_now();
     }
     let orphan = leave(lane.proxy.catch(Request::commits).wait("commit"));
-    let next = lane.proxy.catch(|request| request.key() == key::ADD_OFFSETS).wait("next transaction");
+    let next = lane.proxy.catch_offsets_behind_records().wait("next transaction");
     assert_eq!(orphan.deliver(), 0, "{guard:?} changes nothing: the cluster refuses what comes late\n{}", ops.said());
     ops.kill();
     drop(next);
