@@ -11,7 +11,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::fleet::{Fleet, Ops};
 use super::load::{self, Load};
@@ -89,15 +89,21 @@ impl Lane {
         self.fleet.start_at(&self.proxy.brokers(), "one", &[], environment)
     }
 
-    /// Plays one round, at the end of which commits go on as if nothing had been.
-    pub fn play(&mut self, round: &Round) {
+    /// Plays one round, at the end of which commits go on as if nothing had been. Says how long that took after the end
+    /// had come through.
+    pub fn play(&mut self, round: &Round) -> Duration {
         let ops = self.ops.take().unwrap_or_else(|| self.start(&[]));
         self.fleet.wait_until_beyond_now();
-        let passed = self.proxy.passed();
         let end = self.catch(round);
-        assert!(passed > 0);
-        self.ops = Some(self.meet(round, end, ops));
+        let (ops, other) = self.meet(round, end, ops);
+        let began = Instant::now();
+        self.ops = Some(ops);
         self.fleet.wait_until_beyond_now();
+        let took = began.elapsed();
+        if let Some(other) = other {
+            other.stop();
+        }
+        took
     }
 
     /// Catches the end that the round is about. To have an abort, the cluster is made to refuse a transaction first.
@@ -111,60 +117,50 @@ impl Lane {
         end.wait("abort")
     }
 
-    fn meet(&self, round: &Round, end: Caught, ops: Ops) -> Ops {
+    fn meet(&self, round: &Round, end: Caught, ops: Ops) -> (Ops, Option<Ops>) {
         match round.fate {
             Fate::Held => {
-                let ops = self.meanwhile(round, ops);
+                let running = self.meanwhile(round, ops);
                 end.pass();
-                ops
+                running
             }
             Fate::AnswerHeld => {
                 let answer = end.pass_and_keep_answer();
-                let ops = self.meanwhile(round, ops);
+                let running = self.meanwhile(round, ops);
                 answer.deliver();
-                ops
+                running
             }
             Fate::AnswerLost => {
                 let answer = end.pass_and_keep_answer();
-                let ops = self.meanwhile(round, ops);
+                let running = self.meanwhile(round, ops);
                 answer.lose();
-                ops
+                running
             }
             Fate::Stray => {
                 let stray = end.cut();
-                let next = self.proxy.catch_offsets_behind_records();
-                let ops = self.meanwhile(round, ops);
-                let next = next.wait("next transaction");
+                let running = self.meanwhile(round, ops);
+                let next = self.proxy.catch_offsets_behind_records().wait("next transaction");
                 let error = stray.deliver();
-                assert_ne!(error, 0, "the end of the last transaction has ended the next: {round}");
+                assert_ne!(error, 0, "the end of an earlier transaction has ended this one: {round}");
                 next.pass();
-                ops
+                running
             }
         }
     }
 
-    /// What happens while the end is on its way.
-    fn meanwhile(&self, round: &Round, ops: Ops) -> Ops {
-        // How long it takes is the point.
-        match round.then {
-            Then::GoesOn => {
-                std::thread::sleep(round.hold);
-                ops
-            }
+    /// What happens while the end is on its way: the process, and its company.
+    fn meanwhile(&self, round: &Round, ops: Ops) -> (Ops, Option<Ops>) {
+        let running = match round.then {
+            Then::GoesOn => (ops, None),
             Then::Killed => {
                 ops.kill();
-                let ops = self.start(&[]);
-                std::thread::sleep(round.hold);
-                ops
+                (self.start(&[]), None)
             }
-            Then::Joined => {
-                let other = self.fleet.start("two");
-                std::thread::sleep(round.hold);
-                self.fleet.wait_until_beyond_now();
-                other.stop();
-                ops
-            }
-        }
+            Then::Joined => (ops, Some(self.fleet.start("two"))),
+        };
+        // How long it takes is the point.
+        std::thread::sleep(round.hold);
+        running
     }
 
     /// The process gives up what it has, in order; the load goes on.

@@ -10,6 +10,7 @@ mod oracle;
 mod rig;
 
 mod campaign;
+mod held;
 mod report;
 
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// All of them, in the order in which they are played.
-const CAMPAIGNS: &[Campaign] = &[];
+const CAMPAIGNS: &[Campaign] = &[held::CAMPAIGN];
 
 /// Break it, and see whether the log lies.
 ///
