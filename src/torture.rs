@@ -51,6 +51,10 @@ named! {
 named! {
     /// A guard that can be taken away.
     Sabotage {
+        /// Bus: a commit that the client calls abortable is followed by an abort, although it may be on its way.
+        AbortAfterCommit = "abort_after_commit",
+        /// Bus: a producer is used on although a request of its last transaction may still arrive.
+        NoRecreate = "no_recreate",
         /// Processor: outputs are committed without the offsets; those follow with the next commit, on their own.
         OffsetsOutsideTransaction = "offsets_outside_transaction",
     }

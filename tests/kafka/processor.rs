@@ -2,7 +2,7 @@
 //! happens to the processes on the way.
 //!
 //! One file a promise: `audit`, `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs), `crowd`
-//! (processes come and go), `zombies` (one that was thought dead), `outage` (of the broker), `leaps` (of clocks, and
+//! (processes come and go), `zombies` (one that was thought dead), `held` (commits and aborts that come late), `outage` (of the broker), `leaps` (of clocks, and
 //! what a restart must not forget), `poison`, `gap` (a log that no longer holds where we stopped). The long form of
 //! many of them is `cargo torture`.
 
@@ -14,6 +14,8 @@ mod crowd;
 mod foreign;
 #[path = "processor/gap.rs"]
 mod gap;
+#[path = "processor/held.rs"]
+mod held;
 #[path = "processor/kills.rs"]
 mod kills;
 #[path = "processor/leaps.rs"]

@@ -178,18 +178,15 @@ impl Fleet {
 
     /// The same, with further arguments and environment.
     pub fn start_in(&self, instance: &str, more: &[&str], environment: &[(&str, &str)]) -> Ops {
+        self.start_at(self.settings.brokers(), instance, more, environment)
+    }
+
+    /// The same, for a process that finds the cluster at another address.
+    pub fn start_at(&self, brokers: &str, instance: &str, more: &[&str], environment: &[(&str, &str)]) -> Ops {
         let log = kept_file(&format!("{}{instance}.log", self.prefix));
         let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = ops();
-        command.args([
-            "process",
-            "--brokers",
-            self.settings.brokers(),
-            "--topic-prefix",
-            &self.prefix,
-            "--group",
-            &self.group,
-        ]);
+        command.args(["process", "--brokers", brokers, "--topic-prefix", &self.prefix, "--group", &self.group]);
         command.args(["--instance", instance]).args(more);
         if self.simulated {
             command.arg("--simulated-time");

@@ -12,6 +12,7 @@ mod rig;
 mod campaign;
 mod crowd;
 mod heavy;
+mod held;
 mod kills;
 mod outage;
 mod report;
@@ -29,7 +30,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// All of them, in the order in which they are played.
-const CAMPAIGNS: &[Campaign] = &[kills::CAMPAIGN, crowd::CAMPAIGN, zombies::CAMPAIGN, outage::CAMPAIGN];
+const CAMPAIGNS: &[Campaign] = &[kills::CAMPAIGN, crowd::CAMPAIGN, zombies::CAMPAIGN, outage::CAMPAIGN, held::CAMPAIGN];
 
 /// Break it, and see whether the log lies.
 ///
