@@ -33,6 +33,7 @@ use super::group::GroupMetadata;
 use super::record::{PartitionOffset, Record, offset_list};
 use super::settings::{Settings, TRANSACTION_TIMEOUT};
 use super::verdict::Verdict;
+use crate::torture::{self, Point};
 
 /// How long `init_transactions` may take: the coordinator first ends what a predecessor left open.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -214,8 +215,13 @@ impl TransactionalProducer {
         if let Err(error) = prepared {
             return self.failed(error);
         }
+        torture::reached(Point::AfterSendOffsets);
+        torture::reached_with_a_moment_left(Point::CommitSent);
         match self.end("committing", |client| client.commit_transaction(Timeout::Never)) {
-            Ok(()) => Ok(Outcome::Committed),
+            Ok(()) => {
+                torture::reached(Point::AfterCommit);
+                Ok(Outcome::Committed)
+            }
             // Everything was delivered before, so the commit itself is on its way. That the client calls the
             // transaction abortable now only means that it has given up waiting: the commit may have succeeded, or
             // may yet. An abort sent after it would leave it free to end the next transaction.

@@ -30,6 +30,7 @@ use crate::processor::publish::{self, Forward};
 use crate::processor::read::Decoded;
 use crate::processor::restore::{Takeover, is_appended_by_broker};
 use crate::processor::task::Task;
+use crate::torture::{self, Point, Sabotage};
 
 /// The longest a poll waits: ticks are due by the host's clock.
 const POLL: Duration = Duration::from_millis(20);
@@ -210,8 +211,14 @@ impl Session {
         if !self.shared.simulated_time && !is_appended_by_broker(message) {
             return Err(Error::CreateTime { topic: self.shared.topics.metrics.clone() });
         }
+        torture::reached(Point::AfterPoll);
         let decoded = Decoded::of(message);
-        let outcome = task.core.step(decoded.record(), &mut self.effects);
+        let mut record = decoded.record();
+        if torture::is_without(Sabotage::HostClock) {
+            record.append_ms = crate::telemetry::clock::now_ms();
+        }
+        let outcome = task.core.step(record, &mut self.effects);
+        torture::reached(Point::AfterStep);
         task.counts.consumed += 1;
         task.counts.note(outcome);
         task.position = message.offset() + 1;
@@ -221,6 +228,7 @@ impl Session {
             self.hurry |= task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)? > 0;
         }
         match outcome {
+            Outcome::Rejected(_) if torture::is_without(Sabotage::DeadLettersDropped) => {}
             Outcome::Rejected(reason) => {
                 publish::rejected(&mut self.producer, &self.shared.topics, message, reason)?;
             }
@@ -245,7 +253,10 @@ impl Session {
             accept_gap: self.shared.accept_gap,
         };
         let waiting: Vec<i32> = self.waiting.iter().copied().collect();
-        takeover.fence(&waiting)?;
+        if !torture::is_without(Sabotage::NoFence) {
+            takeover.fence(&waiting)?;
+        }
+        torture::reached(Point::AfterFence);
         for (partition, mut restored) in takeover.run(consumer, &waiting)? {
             self.effects.incidents.append(&mut restored.farewell);
             let mut task = Task::new(restored);
@@ -258,7 +269,10 @@ impl Session {
             self.tasks.insert(partition, task);
             self.waiting.remove(&partition);
         }
-        self.commit(consumer, &BTreeSet::new())
+        torture::reached(Point::AfterRestore);
+        self.commit(consumer, &BTreeSet::new())?;
+        torture::reached(Point::AfterFirstCommit);
+        Ok(())
     }
 
     /// What was registered or unregistered since takes effect between two records.
@@ -339,10 +353,22 @@ impl Session {
                 return Err(Error::NotConserved { partition, counts: task.counts.clone() });
             }
         }
+        if torture::is_without(Sabotage::DigestAtCommit) {
+            self.cut_everywhere()?;
+        }
         for (forward, made_up) in std::mem::take(&mut self.forwards) {
-            forward.send(&mut self.producer, &self.shared.topics, made_up)?;
+            if torture::is_without(Sabotage::ForwardsOutsideTransaction) {
+                forward.send_apart(&self.ticks, &self.shared.topics, made_up)?;
+            } else {
+                forward.send(&mut self.producer, &self.shared.topics, made_up)?;
+            }
         }
         self.producer.flush()?;
+        torture::reached(Point::AfterProduce);
+        if torture::is_to_abort() {
+            let place = bus::error::Place::topic(&self.shared.topics.metrics);
+            return Err(bus::Error::rewind("committing", place, "a test gives this transaction up").into());
+        }
         let mut offsets = Vec::with_capacity(self.tasks.len());
         for (&partition, task) in &mut self.tasks {
             // The position also passes the markers behind the last record.
@@ -355,6 +381,15 @@ impl Session {
             });
         }
         Ok(offsets)
+    }
+
+    /// A guard taken away: digests begin and end with commits.
+    fn cut_everywhere(&mut self) -> Result<()> {
+        for (&partition, task) in &mut self.tasks {
+            task.core.cut(task.position, &mut self.effects);
+            task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
+        }
+        Ok(())
     }
 
     fn post(&mut self, outcome: CommitOutcome) -> Result<()> {
@@ -391,6 +426,9 @@ impl Session {
             }
             Verdict::Fenced | Verdict::Fatal => return Err(error.into()),
         }
+        if torture::is_without(Sabotage::NoRewind) {
+            return Ok(());
+        }
         self.rewind(consumer)
     }
 
@@ -407,6 +445,7 @@ impl Session {
             self.waiting.insert(partition);
         }
         self.forget();
+        torture::reached(Point::AfterRewind);
         Ok(())
     }
 
@@ -430,11 +469,15 @@ impl Rebalance for Session {
         {
             self.failure = Some(error);
         }
+        torture::reached(Point::RevokedCommitted);
         self.tasks.retain(|partition, _| !ours.contains(partition));
         self.waiting.retain(|partition| !ours.contains(partition));
     }
 
-    fn lost(&mut self, _: &GroupConsumer, partitions: &[i32]) {
+    fn lost(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
+        if torture::is_without(Sabotage::CommitLost) {
+            return self.revoked(consumer, partitions);
+        }
         self.tasks.retain(|partition, _| !partitions.contains(partition));
         self.waiting.retain(|partition| !partitions.contains(partition));
         // The open transaction holds effects of partitions that may be somebody else's by now.
