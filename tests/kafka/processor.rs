@@ -3,11 +3,16 @@
 //!
 //! One file a promise: `audit`, `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs), `crowd`
 //! (processes come and go), `zombies` (one that was thought dead), `outage` (of the broker), `leaps` (of clocks, and
-//! what a restart must not forget), `poison`, `gap` (a log that no longer holds where we stopped). The long form of
-//! many of them is `cargo torture`.
+//! what a restart must not forget), `poison`, `gap` (a log that no longer holds where we stopped), `crash` (a
+//! death at each point of a life), `controls` (a guard is missing, and it is noticed). The long form of many of them is
+//! `cargo torture`.
 
 #[path = "processor/audit.rs"]
 mod audit;
+#[path = "processor/controls.rs"]
+mod controls;
+#[path = "processor/crash.rs"]
+mod crash;
 #[path = "processor/crowd.rs"]
 mod crowd;
 #[path = "processor/foreign.rs"]

@@ -4,12 +4,18 @@
 //! - `cluster`: the broker of the run. `fleet`: topics, specs, readings and child processes of one test.
 //! - `load`: readings by the clock. `watch`: waits for events.
 //! - `judge`: the oracle's second opinion, from the topics alone.
+//! - `crash`: lives that end at points of death. `story`: simulated time, clocks that go wrong. `poison`: hostile
+//!   records. `sabotage`: plays in which a guard is missing.
 
 // Each binary that includes this module uses a part of it.
 #![allow(dead_code)]
 
 pub mod cluster;
+pub mod crash;
 pub mod fleet;
 pub mod judge;
 pub mod load;
+pub mod poison;
+pub mod sabotage;
+pub mod story;
 pub mod watch;

@@ -10,6 +10,10 @@ mod oracle;
 mod rig;
 
 mod campaign;
+mod clocks;
+mod controls;
+mod points;
+mod poison;
 mod report;
 
 use std::process::ExitCode;
@@ -22,7 +26,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// All of them, in the order in which they are played.
-const CAMPAIGNS: &[Campaign] = &[];
+const CAMPAIGNS: &[Campaign] = &[points::CAMPAIGN, clocks::CAMPAIGN, poison::CAMPAIGN, controls::CAMPAIGN];
 
 /// Break it, and see whether the log lies.
 ///
