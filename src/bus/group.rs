@@ -285,6 +285,15 @@ impl GroupConsumer {
         self.client.commit(&offset_list(offsets)?, CommitMode::Sync).map_err(failed())
     }
 
+    /// The guard taken away: a member without a name and without a generation, whom no coordinator refuses.
+    #[cfg(feature = "torture")]
+    pub fn metadata_of_nobody(settings: &Settings, group: &str) -> Result<GroupMetadata, Error> {
+        let failed = || Error::client("making a client without a group", Place::none());
+        let client: BaseConsumer<super::context::Plain> =
+            settings.member(group, None).create_with_context(super::context::Plain).map_err(failed())?;
+        client.group_metadata().map(GroupMetadata).ok_or_else(|| failed()(KafkaError::Canceled))
+    }
+
     /// What a partition of the topic holds, open transactions included.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::error::Error;
+use crate::torture::{self, Sabotage};
 
 /// How long a transaction may stay open before the cluster aborts it.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -217,6 +218,13 @@ impl Settings {
             .set("partition.assignment.strategy", "cooperative-sticky");
         if let Some(instance) = instance {
             config.set("group.instance.id", instance);
+        }
+        if torture::is_without(Sabotage::ReadUncommittedInput) {
+            config.set("isolation.level", "read_uncommitted");
+        }
+        if torture::is_without(Sabotage::AutoCommit) {
+            config.set("enable.auto.commit", "true").set("enable.auto.offset.store", "true");
+            config.set("auto.commit.interval.ms", "100");
         }
         config
     }

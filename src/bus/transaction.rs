@@ -216,8 +216,12 @@ impl TransactionalProducer {
             return self.failed(error);
         }
         torture::reached(Point::AfterSendOffsets);
+        torture::reached_with_a_moment_left(Point::CommitSent);
         match self.end("committing", |client| client.commit_transaction(Timeout::Never)) {
-            Ok(()) => Ok(Outcome::Committed),
+            Ok(()) => {
+                torture::reached(Point::AfterCommit);
+                Ok(Outcome::Committed)
+            }
             // Everything was delivered before, so the commit itself is on its way. That the client calls the
             // transaction abortable now only means that it has given up waiting: the commit may have succeeded, or
             // may yet. An abort sent after it would leave it free to end the next transaction.

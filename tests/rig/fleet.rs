@@ -223,7 +223,7 @@ impl Fleet {
     }
 
     /// The end of every partition of `ops.metrics`.
-    fn ends(&self) -> Vec<i64> {
+    pub fn ends(&self) -> Vec<i64> {
         let offsets = Offsets::new(&self.settings).unwrap();
         let end = |partition| offsets.watermarks(&self.topics.metrics, partition).unwrap().high;
         (0..PARTITIONS).map(end).collect()
@@ -337,7 +337,7 @@ impl Ops {
     }
 
     /// SIGTERM.
-    fn terminate(&self) {
+    pub fn terminate(&self) {
         self.signal(libc::SIGTERM);
     }
 
@@ -377,6 +377,19 @@ impl Ops {
             }
             assert!(Instant::now() < deadline, "ops process does not end\n{}", self.said());
             // A child's end can be waited for, but not with a bound.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until it stands still at the point that `OPS_FREEZE_AT` names.
+    pub fn wait_until_frozen(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let stat = format!("/proc/{}/stat", self.child.id());
+        // The state follows the name, which is in brackets.
+        let is_stopped = |text: &str| text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
+        while !is_stopped(&std::fs::read_to_string(&stat).unwrap_or_default()) {
+            assert!(self.is_alive() && Instant::now() < deadline, "it does not freeze\n{}", self.said());
+            // A child that stands still can be waited for, but not with a bound.
             std::thread::sleep(Duration::from_millis(10));
         }
     }
