@@ -11,15 +11,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 
-use super::coverage::Coverage;
 use super::error::{Error, Place};
 use super::offsets::{Offsets, PATIENCE, Watermarks, patient};
-use super::rebalance::{Demand, Demands, Rebalance, answer_blindly};
-use super::record::{Committed, Message, metadata_of, partition_list};
+use super::orphans::Watch;
+use super::rebalance::{Demand, Demands, Rebalance};
+use super::record::{Committed, Message, PartitionOffset, metadata_of, offset_list, partition_list};
 use super::settings::Settings;
 use super::verdict::Verdict;
 
@@ -57,7 +57,8 @@ pub struct GroupConsumer {
     topic: String,
     /// The partitions that are ours, with the offset they were started or moved to; `None` before the start.
     owned: RefCell<BTreeMap<i32, Option<i64>>>,
-    coverage: RefCell<Coverage>,
+    /// As long as we are in the group.
+    _watch: Watch,
 }
 
 impl GroupConsumer {
@@ -73,8 +74,8 @@ impl GroupConsumer {
             .map_err(failed())?;
         client.subscribe(&[topic]).map_err(failed())?;
         let offsets = Offsets::new(settings)?;
-        let coverage = RefCell::new(Coverage::new(settings, &member.group, topic));
-        Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default(), coverage })
+        let watch = Watch::start(settings, topic, member)?;
+        Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default(), _watch: watch })
     }
 
     /// The topic.
@@ -102,7 +103,6 @@ impl GroupConsumer {
                     break;
                 }
             }
-            self.coverage.borrow_mut().look(&self.client, &self.offsets);
             match polled {
                 None => return Ok(None),
                 Some(Ok(message)) => return Ok(Some(Event::Record(Message::new(message)))),
@@ -127,7 +127,6 @@ impl GroupConsumer {
                 };
                 self.assign_paused(&ends)?;
                 tracing::info!(topic = self.topic, ?partitions, "assigned");
-                self.coverage.borrow_mut().joined();
                 if !partitions.is_empty() {
                     member.assigned(self, &partitions);
                 }
@@ -273,16 +272,26 @@ impl GroupConsumer {
             .collect())
     }
 
-    /// The guard taken away: commits offsets on their own, outside of any transaction.
-    #[cfg(feature = "torture")]
-    pub fn commit_apart(&self, offsets: &[super::record::PartitionOffset]) -> Result<(), Error> {
+    /// Commits offsets on their own, outside of any transaction, as this member of this generation. They must be those
+    /// that are committed: it is for their metadata.
+    ///
+    /// # Errors
+    /// The group has moved on, or does not answer.
+    pub fn commit_apart(&self, offsets: &[PartitionOffset]) -> Result<(), Error> {
         if offsets.is_empty() {
             return Ok(());
         }
-        let list = super::record::offset_list(offsets)?;
-        self.client
-            .commit(&list, rdkafka::consumer::CommitMode::Sync)
-            .map_err(Error::client("committing offsets apart", Place::topic(&self.topic)))
+        let failed = || Error::client("committing offsets apart", Place::topic(&self.topic));
+        self.client.commit(&offset_list(offsets)?, CommitMode::Sync).map_err(failed())
+    }
+
+    /// The guard taken away: a member without a name and without a generation, whom no coordinator refuses.
+    #[cfg(feature = "torture")]
+    pub fn metadata_of_nobody(settings: &Settings, group: &str) -> Result<GroupMetadata, Error> {
+        let failed = || Error::client("making a client without a group", Place::none());
+        let client: BaseConsumer<super::context::Plain> =
+            settings.member(group, None).create_with_context(super::context::Plain).map_err(failed())?;
+        client.group_metadata().map(GroupMetadata).ok_or_else(|| failed()(KafkaError::Canceled))
     }
 
     /// What a partition of the topic holds, open transactions included.
@@ -366,14 +375,7 @@ impl GroupConsumer {
 
 impl Drop for GroupConsumer {
     fn drop(&mut self) {
-        // The client polls until it is closed, and it is not closed before every demand is answered.
-        self.client.context().abandon();
-        while let Some(demand) = self.client.context().take() {
-            match demand {
-                Demand::Assign(list) => answer_blindly(&self.client, true, &list),
-                Demand::Revoke(list) => answer_blindly(&self.client, false, &list),
-            }
-        }
+        self.client.context().let_go(&self.client);
     }
 }
 

@@ -15,10 +15,10 @@
 pub mod admin;
 mod alter;
 mod context;
-mod coverage;
 pub mod error;
 pub mod group;
 pub mod offsets;
+mod orphans;
 pub mod producer;
 pub mod reader;
 pub mod rebalance;

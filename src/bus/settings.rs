@@ -12,6 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::error::Error;
+use crate::torture::{self, Sabotage};
 
 /// How long a transaction may stay open before the cluster aborts it.
 pub const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -218,6 +219,13 @@ impl Settings {
         if let Some(instance) = instance {
             config.set("group.instance.id", instance);
         }
+        if torture::is_without(Sabotage::ReadUncommittedInput) {
+            config.set("isolation.level", "read_uncommitted");
+        }
+        if torture::is_without(Sabotage::AutoCommit) {
+            config.set("enable.auto.commit", "true").set("enable.auto.offset.store", "true");
+            config.set("auto.commit.interval.ms", "100");
+        }
         config
     }
 
@@ -229,12 +237,14 @@ impl Settings {
     }
 
     /// A producer with a transaction. Transactions follow each other closely and meet CONCURRENT_TRANSACTIONS;
-    /// the default back-off of 100 ms would be the floor of every commit.
+    /// the default back-off of 100 ms would be the floor of every commit. Its log tells of every connection that is
+    /// lost, which its errors do not.
     pub(super) fn transactional(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.producer();
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         self.defaults(&mut config, &[("transaction.timeout.ms", &timeout), ("socket.timeout.ms", &timeout)]);
         config.set("transactional.id", transactional_id).set("retry.backoff.ms", "10");
+        config.set("debug", "broker").set_log_level(RDKafkaLogLevel::Debug);
         config
     }
 

@@ -10,6 +10,7 @@ use crate::model::topics::Topics;
 use crate::processor::error::{Error, Result};
 use crate::processor::registry::Registry;
 use crate::processor::worker::Worker;
+use crate::torture::{self, Sabotage};
 
 /// How a processor runs.
 #[derive(Clone, Debug)]
@@ -151,6 +152,9 @@ impl Drop for Processor {
 impl Shared {
     /// Stable for a worker slot: its successor fences it by taking the same id.
     pub fn transactional_id(&self, worker: &str) -> String {
+        if torture::is_without(Sabotage::NoFence) {
+            return format!("{}-{worker}-{}", self.group, std::process::id());
+        }
         format!("{}-{worker}", self.group)
     }
 
@@ -162,8 +166,13 @@ impl Shared {
         offsets: &[PartitionOffset],
     ) -> Result<Outcome> {
         #[cfg(feature = "torture")]
-        if crate::torture::is_without(crate::torture::Sabotage::OffsetsOutsideTransaction) {
+        if torture::is_without(Sabotage::OffsetsOutsideTransaction) {
             return self.commit_apart(producer, consumer, offsets);
+        }
+        #[cfg(feature = "torture")]
+        if torture::is_without(Sabotage::NoFence) {
+            let nobody = GroupConsumer::metadata_of_nobody(&self.settings, &self.group)?;
+            return Ok(producer.commit(offsets, &nobody)?);
         }
         Ok(producer.commit(offsets, &consumer.group_metadata()?)?)
     }

@@ -1,7 +1,9 @@
 //! Effects become records of the open transaction. Forwards wait until everything else is sent: they lie on
 //! `ops.metrics`, whose readers an open transaction holds back.
 
-use crate::bus::{Message, Record, Ticket, TransactionalProducer};
+use std::time::Duration;
+
+use crate::bus::{Message, Producer, Record, Ticket, TransactionalProducer};
 use crate::codec;
 use crate::model::incident::IncidentEvent;
 use crate::model::reading::RejectReason;
@@ -38,16 +40,34 @@ impl Forward {
 
     /// Sends it. `timestamp_ms` matters only where append times are made up.
     pub fn send(&self, producer: &mut TransactionalProducer, topics: &Topics, timestamp_ms: Option<i64>) -> Result<()> {
-        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
-        producer.send(&Record {
+        producer.send(&self.record(&self.borrowed_headers(), topics, timestamp_ms))?;
+        Ok(())
+    }
+
+    /// A guard taken away: sends it outside of any transaction.
+    pub fn send_apart(&self, producer: &Producer, topics: &Topics, timestamp_ms: Option<i64>) -> Result<()> {
+        producer.send(&self.record(&self.borrowed_headers(), topics, timestamp_ms), Duration::from_secs(10))?;
+        Ok(())
+    }
+
+    fn borrowed_headers(&self) -> Vec<(&str, Option<&[u8]>)> {
+        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect()
+    }
+
+    fn record<'a>(
+        &'a self,
+        headers: &'a [(&'a str, Option<&'a [u8]>)],
+        topics: &'a Topics,
+        timestamp_ms: Option<i64>,
+    ) -> Record<'a> {
+        Record {
             topic: &topics.metrics,
             partition: self.home,
             key: self.key.as_deref(),
             value: self.value.as_deref(),
-            headers: &headers,
+            headers,
             timestamp_ms,
-        })?;
-        Ok(())
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //!    watermark that open transactions cannot hide.
 //! 4. The plain `step` from the cut to C, its effects muted.
 //!
-//! The worker then commits the offset under its own name before any output.
+//! The worker then claims the partitions: the same offsets, under its own name; and commits before any output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -22,6 +22,7 @@ use crate::processor::error::{Error, Result};
 use crate::processor::gap::Unfinished;
 use crate::processor::metadata::Metadata;
 use crate::processor::read::{Decoded, Need, Rollups, State, read_out, read_rollups};
+use crate::torture::{self, Sabotage};
 
 /// Who takes over, and from where.
 pub(super) struct Takeover<'a> {
@@ -171,11 +172,15 @@ impl Takeover<'_> {
         let (mut starts, mut ends) = (Vec::new(), Vec::new());
         for Resume { partition, offset, metadata, state, .. } in resumed {
             let record = state.partition.clone().unwrap_or_default();
-            let rollups = rollups.remove(&partition).unwrap_or_default();
+            let mut rollups = rollups.remove(&partition).unwrap_or_default();
+            if torture::is_without(Sabotage::RestoreWithoutRollups) {
+                rollups.clear();
+            }
             let core = Core::restore(self.partitions, &record, state.records(), rollups)
                 .map_err(|source| Error::Restore { partition, source })?;
+            let end = if torture::is_without(Sabotage::RestoreWithoutReplay) { metadata.cut } else { offset };
             starts.push((partition, metadata.cut));
-            ends.push((partition, offset));
+            ends.push((partition, end));
             let marks = Some((metadata.cut, metadata.state));
             cores.insert(partition, Restored { core, position: offset, marks, farewell: Vec::new() });
         }

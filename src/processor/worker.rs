@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bus::{
-    self, Event, GroupConsumer, Member, Message, Outcome as CommitOutcome, PartitionOffset, Producer, Rebalance,
-    Record, TransactionalProducer, Verdict,
+    self, Event, GroupConsumer, Member, Message, Outcome as CommitOutcome, PartitionOffset, Producer, Record,
+    TransactionalProducer, Verdict,
 };
 use crate::codec;
 use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
@@ -28,8 +28,11 @@ use crate::processor::error::{Error, Result};
 use crate::processor::group::Shared;
 use crate::processor::publish::{self, Forward};
 use crate::processor::read::Decoded;
-use crate::processor::restore::{Takeover, is_appended_by_broker};
+use crate::processor::restore::is_appended_by_broker;
 use crate::processor::task::Task;
+use crate::torture::{self, Point, Sabotage};
+
+mod setbacks;
 
 /// The longest a poll waits: ticks are due by the host's clock.
 const POLL: Duration = Duration::from_millis(20);
@@ -213,8 +216,14 @@ impl Session {
         if !self.shared.simulated_time && !is_appended_by_broker(message) {
             return Err(Error::CreateTime { topic: self.shared.topics.metrics.clone() });
         }
+        torture::reached(Point::AfterPoll);
         let decoded = Decoded::of(message);
-        let outcome = task.core.step(decoded.record(), &mut self.effects);
+        let mut record = decoded.record();
+        if torture::is_without(Sabotage::HostClock) {
+            record.append_ms = crate::telemetry::clock::now_ms();
+        }
+        let outcome = task.core.step(record, &mut self.effects);
+        torture::reached(Point::AfterStep);
         task.counts.consumed += 1;
         task.counts.note(outcome);
         task.position = message.offset() + 1;
@@ -224,6 +233,7 @@ impl Session {
             self.hurry |= task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)? > 0;
         }
         match outcome {
+            Outcome::Rejected(_) if torture::is_without(Sabotage::DeadLettersDropped) => {}
             Outcome::Rejected(reason) => {
                 publish::rejected(&mut self.producer, &self.shared.topics, message, reason)?;
             }
@@ -232,39 +242,6 @@ impl Session {
                 self.forwards.push((Forward::of(message, home), made_up));
             }
             Outcome::Counted { .. } | Outcome::Tick => {}
-        }
-        Ok(())
-    }
-
-    fn restore(&mut self, consumer: &GroupConsumer) -> Result<()> {
-        self.shared.registry.catch_up()?;
-        let began = Instant::now();
-        let takeover = Takeover {
-            settings: &self.shared.settings,
-            topics: &self.shared.topics,
-            group: &self.shared.group,
-            writer: self.producer.transactional_id(),
-            partitions: self.shared.partitions,
-            accept_gap: self.shared.accept_gap,
-        };
-        let waiting: Vec<i32> = self.waiting.iter().copied().collect();
-        takeover.fence(&waiting)?;
-        for (partition, mut restored) in takeover.run(consumer, &waiting)? {
-            self.effects.incidents.append(&mut restored.farewell);
-            let mut task = Task::new(restored);
-            if task.is_new() {
-                task.core.cut(task.position, &mut self.effects);
-                task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
-            }
-            consumer.start(partition, task.position)?;
-            tracing::info!(worker = self.name, partition, position = task.position, took = ?began.elapsed(), "taken over");
-            self.tasks.insert(partition, task);
-            self.waiting.remove(&partition);
-        }
-        self.commit(consumer, &BTreeSet::new())?;
-        if let Some(at) = self.assigned_at.take() {
-            let took_ms = at.elapsed().as_millis();
-            tracing::info!(worker = self.name, partitions = ?waiting, took_ms, "first commit after the assignment");
         }
         Ok(())
     }
@@ -347,10 +324,22 @@ impl Session {
                 return Err(Error::NotConserved { partition, counts: task.counts.clone() });
             }
         }
+        if torture::is_without(Sabotage::DigestAtCommit) {
+            self.cut_everywhere()?;
+        }
         for (forward, made_up) in std::mem::take(&mut self.forwards) {
-            forward.send(&mut self.producer, &self.shared.topics, made_up)?;
+            if torture::is_without(Sabotage::ForwardsOutsideTransaction) {
+                forward.send_apart(&self.ticks, &self.shared.topics, made_up)?;
+            } else {
+                forward.send(&mut self.producer, &self.shared.topics, made_up)?;
+            }
         }
         self.producer.flush()?;
+        torture::reached(Point::AfterProduce);
+        if torture::is_to_abort() {
+            let place = bus::error::Place::topic(&self.shared.topics.metrics);
+            return Err(bus::Error::rewind("committing", place, "a test gives this transaction up").into());
+        }
         let mut offsets = Vec::with_capacity(self.tasks.len());
         for (&partition, task) in &mut self.tasks {
             // The position also passes the markers behind the last record.
@@ -365,6 +354,15 @@ impl Session {
         Ok(offsets)
     }
 
+    /// A guard taken away: digests begin and end with commits.
+    fn cut_everywhere(&mut self) -> Result<()> {
+        for (&partition, task) in &mut self.tasks {
+            task.core.cut(task.position, &mut self.effects);
+            task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
+        }
+        Ok(())
+    }
+
     fn post(&mut self, outcome: CommitOutcome) -> Result<()> {
         match outcome {
             CommitOutcome::Committed => {
@@ -376,80 +374,5 @@ impl Session {
                 Err(error.into())
             }
         }
-    }
-
-    /// What can be mended within this membership is: the transaction is given up, or its producer replaced, and
-    /// every partition goes back to what is committed.
-    fn mend(&mut self, done: Result<()>, consumer: &GroupConsumer) -> Result<()> {
-        let error = match done.and_then(|()| self.failure.take().map_or(Ok(()), Err)) {
-            Ok(()) => return Ok(()),
-            Err(Error::Bus(error)) => error,
-            Err(error) => return Err(error),
-        };
-        match error.verdict() {
-            Verdict::Retry | Verdict::AbortAndRewind => {
-                tracing::warn!(worker = self.name, %error, "rewinding to what is committed");
-                if self.producer.abort().is_err() {
-                    self.renew_producer()?;
-                }
-            }
-            Verdict::Recreate => {
-                tracing::warn!(worker = self.name, %error, "a new producer, and back to what is committed");
-                self.renew_producer()?;
-            }
-            Verdict::Fenced | Verdict::Fatal => return Err(error.into()),
-        }
-        self.rewind(consumer)
-    }
-
-    fn renew_producer(&mut self) -> Result<()> {
-        let id = self.shared.transactional_id(&self.name);
-        // The old one goes first: whatever it has in flight is fenced by the new one.
-        self.producer = TransactionalProducer::new(&self.shared.settings, &id)?;
-        Ok(())
-    }
-
-    fn rewind(&mut self, consumer: &GroupConsumer) -> Result<()> {
-        for partition in std::mem::take(&mut self.tasks).into_keys() {
-            consumer.pause(partition)?;
-            self.waiting.insert(partition);
-        }
-        self.forget();
-        Ok(())
-    }
-
-    /// Nothing of the transaction is left.
-    fn forget(&mut self) {
-        self.forwards.clear();
-        self.effects.clear();
-        (self.dirty, self.hurry) = (false, false);
-    }
-}
-
-impl Rebalance for Session {
-    fn assigned(&mut self, _: &GroupConsumer, partitions: &[i32]) {
-        self.waiting.extend(partitions);
-        if !partitions.is_empty() {
-            self.assigned_at.get_or_insert_with(Instant::now);
-        }
-    }
-
-    fn revoked(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
-        let ours: BTreeSet<i32> = partitions.iter().copied().collect();
-        if self.failure.is_none()
-            && let Err(error) = self.commit(consumer, &ours)
-        {
-            self.failure = Some(error);
-        }
-        self.tasks.retain(|partition, _| !ours.contains(partition));
-        self.waiting.retain(|partition| !ours.contains(partition));
-    }
-
-    fn lost(&mut self, _: &GroupConsumer, partitions: &[i32]) {
-        self.tasks.retain(|partition, _| !partitions.contains(partition));
-        self.waiting.retain(|partition| !partitions.contains(partition));
-        // The open transaction holds effects of partitions that may be somebody else's by now.
-        let place = bus::error::Place::topic(&self.shared.topics.metrics);
-        self.failure = Some(bus::Error::rewind("keeping partitions", place, "they were lost").into());
     }
 }

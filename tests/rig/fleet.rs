@@ -178,26 +178,19 @@ impl Fleet {
 
     /// The same, with further arguments and environment.
     pub fn start_in(&self, instance: &str, more: &[&str], environment: &[(&str, &str)]) -> Ops {
-        let log = kept_file(&format!("{}{instance}.log", self.prefix));
-        let output = File::options().create(true).append(true).open(&log).unwrap();
+        self.start_at(self.settings.brokers(), instance, more, environment)
+    }
+
+    /// The same, for a process that finds the cluster at another address.
+    pub fn start_at(&self, brokers: &str, instance: &str, more: &[&str], environment: &[(&str, &str)]) -> Ops {
         let mut command = ops();
-        command.args([
-            "process",
-            "--brokers",
-            self.settings.brokers(),
-            "--topic-prefix",
-            &self.prefix,
-            "--group",
-            &self.group,
-        ]);
+        command.args(["process", "--brokers", brokers, "--topic-prefix", &self.prefix, "--group", &self.group]);
         command.args(["--instance", instance]).args(more);
         if self.simulated {
             command.arg("--simulated-time");
         }
         command.envs(environment.iter().copied());
-        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-        let begin = output_length(&log);
-        Ops { child: command.spawn().unwrap(), log, begin, told: begin }
+        Ops::spawn(command, kept_file(&format!("{}{instance}.log", self.prefix)))
     }
 
     /// Waits until the group has committed everything that `ops.metrics` holds now.
@@ -226,7 +219,7 @@ impl Fleet {
     }
 
     /// The end of every partition of `ops.metrics`.
-    fn ends(&self) -> Vec<i64> {
+    pub fn ends(&self) -> Vec<i64> {
         let offsets = Offsets::new(&self.settings).unwrap();
         let end = |partition| offsets.watermarks(&self.topics.metrics, partition).unwrap().high;
         (0..PARTITIONS).map(end).collect()
@@ -319,7 +312,7 @@ pub fn ops() -> Command {
     }
 }
 
-/// A running `ops process`. Killed when dropped, so that a test that fails leaves nothing behind.
+/// A running `ops process`, or another of its modes. Killed when dropped, so that a test that fails leaves nothing behind.
 pub struct Ops {
     child: Child,
     /// Shared by all lives under the same name.
@@ -331,6 +324,19 @@ pub struct Ops {
 }
 
 impl Ops {
+    /// Starts a command; what it writes is appended to `log`.
+    pub fn spawn(mut command: Command, log: PathBuf) -> Self {
+        let output = File::options().create(true).append(true).open(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        let begin = output_length(&log);
+        Self { child: command.spawn().unwrap(), log, begin, told: begin }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
     /// SIGTERM, and waits for the end: the processor gives up what it owns in order.
     pub fn stop(self) {
         self.terminate();
@@ -340,7 +346,7 @@ impl Ops {
     }
 
     /// SIGTERM.
-    fn terminate(&self) {
+    pub fn terminate(&self) {
         self.signal(libc::SIGTERM);
     }
 
@@ -355,9 +361,8 @@ impl Ops {
     }
 
     fn signal(&self, signal: i32) {
-        let pid = i32::try_from(self.child.id()).unwrap();
         // SAFETY: a signal to our own child, which was not waited for, so the number is still its own.
-        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+        assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
     }
 
     /// SIGKILL: nothing is given up, no transaction ended.
@@ -378,7 +383,7 @@ impl Ops {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "ops process does not end\n{}\n{}", self.threads(), self.said());
+            assert!(Instant::now() < deadline, "it does not end\n{}\n{}", self.threads(), self.said());
             // A child's end can be waited for, but not with a bound.
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -389,6 +394,19 @@ impl Ops {
         let pid = self.child.id().to_string();
         let output = Command::new("gdb").args(["-p", &pid, "-batch", "-ex", "thread apply all bt 25"]).output();
         output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+
+    /// Waits until it stands still at the point that `OPS_FREEZE_AT` names.
+    pub fn wait_until_frozen(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let stat = format!("/proc/{}/stat", self.child.id());
+        // The state follows the name, which is in brackets.
+        let is_stopped = |text: &str| text.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
+        while !is_stopped(&std::fs::read_to_string(&stat).unwrap_or_default()) {
+            assert!(self.is_alive() && Instant::now() < deadline, "it does not freeze\n{}", self.said());
+            // A child that stands still can be waited for, but not with a bound.
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Still running?

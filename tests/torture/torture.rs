@@ -10,10 +10,15 @@ mod oracle;
 mod rig;
 
 mod campaign;
+mod clocks;
+mod controls;
 mod crowd;
 mod heavy;
+mod held;
 mod kills;
 mod outage;
+mod points;
+mod poison;
 mod report;
 mod stage;
 mod zombies;
@@ -30,7 +35,17 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// All of them, in the order in which they are played.
-const CAMPAIGNS: &[Campaign] = &[kills::CAMPAIGN, crowd::CAMPAIGN, zombies::CAMPAIGN, outage::CAMPAIGN];
+const CAMPAIGNS: &[Campaign] = &[
+    kills::CAMPAIGN,
+    points::CAMPAIGN,
+    crowd::CAMPAIGN,
+    zombies::CAMPAIGN,
+    outage::CAMPAIGN,
+    held::CAMPAIGN,
+    clocks::CAMPAIGN,
+    poison::CAMPAIGN,
+    controls::CAMPAIGN,
+];
 
 /// Break it, and see whether the log lies.
 ///

@@ -6,111 +6,12 @@
 //! clock:   ------->  suspended      leap ---->
 //! ```
 
-use std::collections::BTreeMap;
-
-use hms_ops::bus::Isolation;
-use hms_ops::codec;
-use hms_ops::model::ids::{TICK_SENSOR, TICK_SERVICE, home_partition};
 use hms_ops::model::incident::{EventKind, IncidentEvent};
-use hms_ops::model::reading::Reading;
 
-use crate::rig::fleet::{Fleet, Ops, PARTITIONS, ids};
+use crate::oracle::dice::Dice;
+use crate::rig::fleet::PARTITIONS;
 use crate::rig::judge::confirm;
-use crate::rig::watch::Watch;
-
-/// Where the story begins, ms.
-const BEGIN: i64 = 1_700_000_000_000;
-const SECOND: i64 = 1_000;
-const MINUTE: i64 = 60 * SECOND;
-const HOUR: i64 = 60 * MINUTE;
-
-fn spec(id: &str, channel: &str) -> String {
-    format!(
-        "id: {id}\nowner: test\n\
-         sensors:\n  - {{name: q, interval: 1}}\n  - {{name: cost, unit: usd_per_hour, no_data_after: 1 d}}\n\
-         events: [login]\n\
-         slo:\n  target: q\n  threshold: 30\n  window_seconds: 10\n  min_samples: 5\n  for: 3\n  recover_for: 5\n  \
-         no_data_after_seconds: 20\n  flap_limit: 2\n  flap_window: 600\n\
-         playbook:\n  - if: slo_breach\n    then: scale_up compute=+1\n  \
-         - if: still_breach_after 20\n    then: page channel={channel}\n  \
-         - if: cost > $500 for 2 min\n    then: throttle traffic 20 %\n  \
-         - if: login\n    then: page channel=y\n  - if: no_data for 10\n    then: page channel=z\n"
-    )
-}
-
-/// One service in each partition, one process, and a time of its own.
-struct Story {
-    fleet: Fleet,
-    services: Vec<String>,
-    /// The broker's clock, ms.
-    now: i64,
-    ops: Option<Ops>,
-}
-
-impl Story {
-    fn new(name: &str) -> Self {
-        let fleet = Fleet::simulated(name);
-        let services = ids("s", 1);
-        services.iter().for_each(|id| fleet.register(&spec(id, "x")));
-        let ops = Some(fleet.start("one"));
-        Watch::new(&fleet, Isolation::Committed).until("the specs", |seen| seen.len() == services.len());
-        Self { fleet, services, now: BEGIN, ops }
-    }
-
-    /// A reading of every service, appended now.
-    fn all(&self, sensor: &str, ts: i64, value: f64) {
-        for service in &self.services {
-            let (service, sensor) = (service.clone(), sensor.to_owned());
-            let reading = Reading { service, sensor, ts, value, attributes: BTreeMap::new() };
-            let key = Some(reading.service.as_bytes());
-            let home = home_partition(&reading.service, PARTITIONS);
-            self.fleet.append(home, self.now, key, Some(&codec::reading::encode(&reading)), &[]);
-        }
-    }
-
-    fn tick(&self) {
-        (0..PARTITIONS).for_each(|partition| {
-            self.fleet.emit_to(partition, TICK_SERVICE, TICK_SENSOR, self.now, 0.0);
-        });
-    }
-
-    /// So many seconds with a reading each.
-    fn seconds(&mut self, count: i64, value: f64) {
-        for _ in 0..count {
-            self.now += SECOND;
-            self.all("q", self.now, value);
-        }
-    }
-
-    /// So much time with nothing but ticks.
-    fn silence(&mut self, time: i64, tick_every: i64) {
-        for _ in 0..time / tick_every {
-            self.now += tick_every;
-            self.tick();
-        }
-    }
-
-    /// Kills the process as soon as the log holds everything, wherever it is, and starts another.
-    fn kill(&mut self) {
-        self.fleet.flush();
-        self.ops.take().unwrap().kill();
-        self.ops = Some(self.fleet.start("one"));
-    }
-
-    /// Kills it when it has committed everything: the next one begins with exactly this state.
-    fn kill_after_commit(&mut self) {
-        self.fleet.flush();
-        self.fleet.wait_until_caught_up();
-        self.kill();
-    }
-
-    fn end(mut self) -> Vec<IncidentEvent> {
-        self.fleet.flush();
-        self.fleet.wait_until_caught_up();
-        self.ops.take().unwrap().stop();
-        confirm(&self.fleet).events
-    }
-}
+use crate::rig::story::{HOUR, MINUTE, SECOND, Story, by_dice, spec};
 
 /// How many of them are so.
 fn count(events: &[IncidentEvent], wanted: impl Fn(&EventKind) -> bool) -> usize {
@@ -164,7 +65,7 @@ fn leaps_and_suspensions_survive_restarts() {
     }
     story.seconds(40, 10.0);
 
-    let events = story.end();
+    let events = confirm(&story.end()).events;
     let services = usize::try_from(PARTITIONS).unwrap();
     assert_eq!(count(&events, |kind| matches!(kind, EventKind::Blind { .. })), 2 * services);
     assert!(count(&events, |kind| matches!(kind, EventKind::Opened { .. })) >= services);
@@ -204,7 +105,7 @@ fn what_is_old_late_or_of_the_last_moment_survives_a_restart() {
     story.kill();
     story.seconds(40, 10.0);
 
-    let events = story.end();
+    let events = confirm(&story.end()).events;
     let services = usize::try_from(PARTITIONS).unwrap();
     let opened = |wanted: &str| {
         let is_wanted = |kind: &EventKind| matches!(kind, EventKind::Opened { cause, .. } if cause.contains(wanted));
@@ -217,4 +118,19 @@ fn what_is_old_late_or_of_the_last_moment_survives_a_restart() {
     }
     assert_eq!(count(&events, |kind| matches!(kind, EventKind::Resolved { .. })), 5 * services);
     assert_eq!(count(&events, |kind| matches!(kind, EventKind::SpecActivated { .. })), 3 * services);
+}
+
+/// Clocks of sensors, host and broker by dice: what is published is what the oracle says (`confirm`), and where every
+/// sensor measures good values, nothing is opened.
+#[test]
+fn wrong_clocks_open_nothing_by_themselves() {
+    let opened = |kind: &EventKind| matches!(kind, EventKind::Opened { .. });
+    let [calm, restless] = [true, false].map(|calm| {
+        let mut story = Story::new("clocks");
+        by_dice(&mut story, &mut Dice::new(8), 8, calm);
+        confirm(&story.end()).events
+    });
+    assert_eq!(count(&calm, opened), 0, "{calm:#?}");
+    assert!(count(&calm, |kind| matches!(kind, EventKind::Blind { .. })) > 0, "no clock leapt");
+    assert!(count(&restless, opened) > 0);
 }
