@@ -39,6 +39,8 @@ named! {
         AfterStep = "after_step",
         /// Processor: outputs are in the open transaction, delivered, without offsets.
         AfterProduce = "after_produce",
+        /// Processor: partitions were asked back and are committed; the group does not know yet that they are given up.
+        Revoked = "revoked",
         /// The offsets are in the transaction, which is not committed.
         AfterSendOffsets = "after_send_offsets",
         /// The commit is sent; its answer is not awaited.
@@ -51,8 +53,6 @@ named! {
         AfterRestore = "after_restore",
         /// Processor, taking over: the offsets are committed under its own name, no output yet.
         AfterFirstCommit = "after_first_commit",
-        /// Processor: everything is committed, the group waits for the partitions to be given up.
-        RevokedCommitted = "revoked_committed",
         /// Processor: a transaction was given up, state and positions are dropped, nothing is restored.
         AfterRewind = "after_rewind",
     }
@@ -61,6 +61,10 @@ named! {
 named! {
     /// A guard that can be taken away.
     Sabotage {
+        /// Bus: a commit that the client calls abortable is followed by an abort, although it may be on its way.
+        AbortAfterCommit = "abort_after_commit",
+        /// Bus: a producer is used on although a request of its last transaction may still arrive.
+        NoRecreate = "no_recreate",
         /// Processor: outputs are committed without the offsets; those follow with the next commit, on their own.
         OffsetsOutsideTransaction = "offsets_outside_transaction",
         /// Processor: the consumer commits its positions by itself, outside of any transaction.

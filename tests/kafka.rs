@@ -14,6 +14,8 @@ mod archiver;
 mod bus;
 #[path = "kafka/group.rs"]
 mod group;
+#[path = "kafka/held.rs"]
+mod held;
 #[path = "kafka/local.rs"]
 mod local;
 #[path = "oracle/mod.rs"]

@@ -60,6 +60,11 @@ pub(super) struct Log {
     pub first_failure: Option<RDKafkaErrorCode>,
 }
 
+/// Under these names the client notes the loss of a connection, every one, before it repeats what was in flight there.
+/// It tells in no other way of one that is not its last: an error is raised only when no broker is left, and the
+/// coordinators' connections do not count as brokers.
+const LOST: [&str; 2] = ["FAIL", "REQTMOUT"];
+
 /// Marks a record whose offset nobody asks for.
 pub(super) const UNTRACKED: usize = usize::MAX;
 
@@ -95,6 +100,7 @@ impl Deliveries {
     }
 
     /// How often a connection was lost or a request timed out: what was in flight then may have been sent twice.
+    /// Exact only for a client whose log is [`super::settings::Settings::transactional`]'s.
     pub fn disturbances(&self) -> u32 {
         self.disturbances.load(Ordering::Acquire)
     }
@@ -118,6 +124,9 @@ fn unpack(ticket: usize) -> (u32, usize) {
 
 impl ClientContext for Deliveries {
     fn log(&self, level: Level, facility: &str, message: &str) {
+        if LOST.contains(&facility) {
+            self.disturbances.fetch_add(1, Ordering::AcqRel);
+        }
         log(level, facility, message);
     }
 
@@ -155,6 +164,15 @@ impl ProducerContext for Deliveries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lost_connection_is_counted_though_no_error_is_raised() {
+        let deliveries = Deliveries::default();
+        deliveries.log(Level::Debug, "CONNECTED", "");
+        assert_eq!(deliveries.disturbances(), 0);
+        deliveries.log(Level::Debug, "FAIL", "");
+        assert_eq!(deliveries.disturbances(), 1);
+    }
 
     #[test]
     fn a_ticket_of_an_earlier_round_never_shows_an_offset_of_this_one() {

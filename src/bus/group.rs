@@ -11,14 +11,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 
 use super::error::{Error, Place};
 use super::offsets::{Offsets, PATIENCE, Watermarks, patient};
-use super::rebalance::{Demand, Demands, Rebalance, answer_blindly};
-use super::record::{Committed, Message, metadata_of, partition_list};
+use super::orphans::Watch;
+use super::rebalance::{Demand, Demands, Rebalance};
+use super::record::{Committed, Message, PartitionOffset, metadata_of, offset_list, partition_list};
 use super::settings::Settings;
 use super::verdict::Verdict;
 
@@ -56,6 +57,8 @@ pub struct GroupConsumer {
     topic: String,
     /// The partitions that are ours, with the offset they were started or moved to; `None` before the start.
     owned: RefCell<BTreeMap<i32, Option<i64>>>,
+    /// As long as we are in the group.
+    _watch: Watch,
 }
 
 impl GroupConsumer {
@@ -71,7 +74,8 @@ impl GroupConsumer {
             .map_err(failed())?;
         client.subscribe(&[topic]).map_err(failed())?;
         let offsets = Offsets::new(settings)?;
-        Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default() })
+        let watch = Watch::start(settings, topic, member)?;
+        Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default(), _watch: watch })
     }
 
     /// The topic.
@@ -268,16 +272,17 @@ impl GroupConsumer {
             .collect())
     }
 
-    /// The guard taken away: commits offsets on their own, outside of any transaction.
-    #[cfg(feature = "torture")]
-    pub fn commit_apart(&self, offsets: &[super::record::PartitionOffset]) -> Result<(), Error> {
+    /// Commits offsets on their own, outside of any transaction, as this member of this generation. They must be those
+    /// that are committed: it is for their metadata.
+    ///
+    /// # Errors
+    /// The group has moved on, or does not answer.
+    pub fn commit_apart(&self, offsets: &[PartitionOffset]) -> Result<(), Error> {
         if offsets.is_empty() {
             return Ok(());
         }
-        let list = super::record::offset_list(offsets)?;
-        self.client
-            .commit(&list, rdkafka::consumer::CommitMode::Sync)
-            .map_err(Error::client("committing offsets apart", Place::topic(&self.topic)))
+        let failed = || Error::client("committing offsets apart", Place::topic(&self.topic));
+        self.client.commit(&offset_list(offsets)?, CommitMode::Sync).map_err(failed())
     }
 
     /// The guard taken away: a member without a name and without a generation, whom no coordinator refuses.
@@ -370,14 +375,7 @@ impl GroupConsumer {
 
 impl Drop for GroupConsumer {
     fn drop(&mut self) {
-        // The client polls until it is closed, and it is not closed before every demand is answered.
-        self.client.context().abandon();
-        while let Some(demand) = self.client.context().take() {
-            match demand {
-                Demand::Assign(list) => answer_blindly(&self.client, true, &list),
-                Demand::Revoke(list) => answer_blindly(&self.client, false, &list),
-            }
-        }
+        self.client.context().let_go(&self.client);
     }
 }
 

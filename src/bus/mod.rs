@@ -18,6 +18,7 @@ mod context;
 pub mod error;
 pub mod group;
 pub mod offsets;
+mod orphans;
 pub mod producer;
 pub mod reader;
 pub mod rebalance;

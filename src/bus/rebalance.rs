@@ -61,8 +61,25 @@ impl Demands {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_front(demand);
     }
 
+    /// Does the group want anything?
+    pub fn has_any(&self) -> bool {
+        !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Agrees to whatever the group wants, now and later: `consumer`, whose context this is, is about to end, and the
+    /// client does not end before every demand is answered.
+    pub fn let_go(&self, consumer: &BaseConsumer<Self>) {
+        self.abandon();
+        while let Some(demand) = self.take() {
+            match demand {
+                Demand::Assign(list) => answer_blindly(consumer, true, &list),
+                Demand::Revoke(list) => answer_blindly(consumer, false, &list),
+            }
+        }
+    }
+
     /// From now on demands are answered at once, without telling anybody.
-    pub fn abandon(&self) {
+    fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
     }
 }
@@ -92,7 +109,7 @@ impl ConsumerContext for Demands {
 }
 
 /// Agrees to whatever the group wants; the consumer is about to end.
-pub(super) fn answer_blindly(consumer: &BaseConsumer<Demands>, assign: bool, list: &TopicPartitionList) {
+fn answer_blindly(consumer: &BaseConsumer<Demands>, assign: bool, list: &TopicPartitionList) {
     let result = if assign { consumer.incremental_assign(list) } else { consumer.incremental_unassign(list) };
     if let Err(error) = result {
         tracing::debug!(target: "hms_ops::bus", %error, "rebalance while closing");

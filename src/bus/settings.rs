@@ -237,12 +237,14 @@ impl Settings {
     }
 
     /// A producer with a transaction. Transactions follow each other closely and meet CONCURRENT_TRANSACTIONS;
-    /// the default back-off of 100 ms would be the floor of every commit.
+    /// the default back-off of 100 ms would be the floor of every commit. Its log tells of every connection that is
+    /// lost, which its errors do not.
     pub(super) fn transactional(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.producer();
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
         self.defaults(&mut config, &[("transaction.timeout.ms", &timeout), ("socket.timeout.ms", &timeout)]);
         config.set("transactional.id", transactional_id).set("retry.backoff.ms", "10");
+        config.set("debug", "broker").set_log_level(RDKafkaLogLevel::Debug);
         config
     }
 

@@ -13,9 +13,9 @@
 //! answer from the next transaction's. So an object in doubt is never used again; its successor's
 //! `init_transactions` raises the epoch and thereby settles, one way or the other, whatever is in flight.
 //! The caller finds out which by reading the committed offsets.
-//! The same goes for a commit that succeeded, but only after its request may have been sent twice: it counts as
-//! committed, and the object is in doubt all the same, because the first copy could still end the *next*
-//! transaction.
+//! The same goes for a commit that succeeded, but in whose transaction a connection was lost or a request timed out:
+//! the client repeats by itself what was in flight. It counts as committed, and the object is in doubt all the same,
+//! because the lost copy of a request could still end the *next* transaction, or set its offsets back.
 //!
 //! The records' offsets are known after [`TransactionalProducer::flush`], so that they can be committed as
 //! metadata of the same transaction.
@@ -33,7 +33,7 @@ use super::group::GroupMetadata;
 use super::record::{PartitionOffset, Record, offset_list};
 use super::settings::{Settings, TRANSACTION_TIMEOUT};
 use super::verdict::Verdict;
-use crate::torture::{self, Point};
+use crate::torture::{self, Point, Sabotage};
 
 /// How long `init_transactions` may take: the coordinator first ends what a predecessor left open.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -43,8 +43,6 @@ const PATIENCE: Duration = TRANSACTION_TIMEOUT;
 
 /// Between two of those calls.
 const PAUSE: Duration = Duration::from_millis(5);
-/// An end of a transaction that took this long may have been sent twice (it usually takes milliseconds).
-const SUSPICIOUS: Duration = Duration::from_secs(5);
 
 /// Asks for the offset of a record, once the flush has delivered it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +75,8 @@ pub struct TransactionalProducer {
     client: ThreadedProducer<Deliveries>,
     transactional_id: String,
     state: State,
+    /// The client's disturbances when the transaction began.
+    calm: u32,
 }
 
 impl TransactionalProducer {
@@ -97,7 +97,7 @@ impl TransactionalProducer {
                 Err(error) => return Err(Error::client("taking over a transactional id", Place::none())(error)),
             }
         }
-        Ok(Self { client, transactional_id: transactional_id.to_owned(), state: State::Idle })
+        Ok(Self { client, transactional_id: transactional_id.to_owned(), state: State::Idle, calm: 0 })
     }
 
     /// Whose transactions these are.
@@ -225,7 +225,9 @@ impl TransactionalProducer {
             // Everything was delivered before, so the commit itself is on its way. That the client calls the
             // transaction abortable now only means that it has given up waiting: the commit may have succeeded, or
             // may yet. An abort sent after it would leave it free to end the next transaction.
-            Err(error) if error.verdict() == Verdict::AbortAndRewind => {
+            Err(error)
+                if error.verdict() == Verdict::AbortAndRewind && !torture::is_without(Sabotage::AbortAfterCommit) =>
+            {
                 self.failed(error.with_verdict(Verdict::Recreate))
             }
             Err(error) => self.failed(error),
@@ -294,6 +296,7 @@ impl TransactionalProducer {
         self.check()?;
         if self.state == State::Idle {
             self.client.client().context().begin();
+            self.calm = self.client.client().context().disturbances();
             self.client.begin_transaction().map_err(|error| {
                 self.state = State::InDoubt;
                 Error::client("beginning a transaction", Place::none())(error)
@@ -310,18 +313,31 @@ impl TransactionalProducer {
         }
     }
 
-    /// A call that ends the transaction. Its success makes the object idle, unless the request may have been sent
-    /// twice.
+    /// A call that ends the transaction. Its success makes the object idle, unless any request of the transaction may
+    /// have been sent twice.
     fn end(
         &mut self,
         operation: &'static str,
         call: impl Fn(&ThreadedProducer<Deliveries>) -> Result<(), KafkaError>,
     ) -> Result<(), Error> {
-        let (began, before) = (Instant::now(), self.client.client().context().disturbances());
         self.repeat(operation, call)?;
-        let disturbed = self.client.client().context().disturbances() != before;
-        self.state = if disturbed || began.elapsed() >= SUSPICIOUS { State::InDoubt } else { State::Idle };
+        let in_doubt = self.is_disturbed() && !torture::is_without(Sabotage::NoRecreate);
+        self.state = if in_doubt { State::InDoubt } else { State::Idle };
         Ok(())
+    }
+
+    /// Was a connection lost since the transaction began? The client notes it before it repeats a request, so that
+    /// the note lies in its queue before the answer comes: the polling thread has it, or it is taken here.
+    fn is_disturbed(&self) -> bool {
+        // SAFETY: the client is alive; the queue is given back below.
+        let notes = unsafe { native::rd_kafka_queue_get_main(self.client.client().native_ptr()) };
+        // SAFETY: as above.
+        while unsafe { native::rd_kafka_queue_length(notes) } > 0 {
+            self.client.poll(Duration::ZERO);
+        }
+        // SAFETY: it is not used any more.
+        unsafe { native::rd_kafka_queue_destroy(notes) };
+        self.client.client().context().disturbances() != self.calm
     }
 
     /// Makes a call as often as the client says to; what is still `Retry` after [`PATIENCE`], or timed out, has

@@ -6,7 +6,7 @@
 //!    watermark that open transactions cannot hide.
 //! 4. The plain `step` from the cut to C, its effects muted.
 //!
-//! The worker then commits the offset under its own name before any output.
+//! The worker then claims the partitions: the same offsets, under its own name; and commits before any output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

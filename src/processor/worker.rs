@@ -11,14 +11,16 @@
 //! Revoked is not lost: revoked = commit, then give up; lost = drop, never commit. Whatever goes wrong with a
 //! transaction, state and offsets go back to what is committed, all partitions together.
 
+mod mend;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bus::{
-    self, Event, GroupConsumer, Member, Message, Outcome as CommitOutcome, PartitionOffset, Producer, Rebalance,
-    Record, TransactionalProducer, Verdict,
+    self, Event, GroupConsumer, Member, Message, Outcome as CommitOutcome, PartitionOffset, Producer, Record,
+    TransactionalProducer, Verdict,
 };
 use crate::codec;
 use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
@@ -26,9 +28,10 @@ use crate::model::reading::Reading;
 use crate::processor::core::{Effects, Outcome, SpecChange};
 use crate::processor::error::{Error, Result};
 use crate::processor::group::Shared;
+use crate::processor::metadata::Metadata;
 use crate::processor::publish::{self, Forward};
 use crate::processor::read::Decoded;
-use crate::processor::restore::{Takeover, is_appended_by_broker};
+use crate::processor::restore::{Restored, Takeover, is_appended_by_broker};
 use crate::processor::task::Task;
 use crate::torture::{self, Point, Sabotage};
 
@@ -62,6 +65,8 @@ struct Session {
     tasks: BTreeMap<i32, Task>,
     /// Ours, and not restored yet.
     waiting: BTreeSet<i32>,
+    /// Since when something waits that the group has given us; none if it waits because of a rewind.
+    assigned_at: Option<Instant>,
     forwards: Vec<(Forward, Option<i64>)>,
     effects: Effects,
     /// Something was stepped or sent since the last commit.
@@ -123,6 +128,7 @@ impl Worker {
             ticks: Producer::new(&shared.settings, 1_000)?,
             tasks: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            assigned_at: None,
             forwards: Vec::new(),
             effects: Effects::default(),
             dirty: false,
@@ -257,7 +263,9 @@ impl Session {
             takeover.fence(&waiting)?;
         }
         torture::reached(Point::AfterFence);
-        for (partition, mut restored) in takeover.run(consumer, &waiting)? {
+        let restored = takeover.run(consumer, &waiting)?;
+        self.claim(consumer, &restored);
+        for (partition, mut restored) in restored {
             self.effects.incidents.append(&mut restored.farewell);
             let mut task = Task::new(restored);
             if task.is_new() {
@@ -272,7 +280,32 @@ impl Session {
         torture::reached(Point::AfterRestore);
         self.commit(consumer, &BTreeSet::new())?;
         torture::reached(Point::AfterFirstCommit);
+        if let Some(at) = self.assigned_at.take() {
+            let took_ms = at.elapsed().as_millis();
+            tracing::info!(worker = self.name, partitions = ?waiting, took_ms, "first commit after the assignment");
+        }
         Ok(())
+    }
+
+    /// Puts our name beside the offsets that are committed, before our first transaction: whoever follows us then knows
+    /// whom to fence if we die inside it, and need not wait until the cluster gives the transaction up.
+    fn claim(&self, consumer: &GroupConsumer, restored: &[(i32, Restored)]) {
+        let claim = |(partition, restored): &(i32, Restored)| {
+            let (cut, state) = restored.marks?;
+            let metadata =
+                Metadata { writer: self.producer.transactional_id().to_owned(), cut, state, released: false };
+            Some(PartitionOffset {
+                topic: self.shared.topics.metrics.clone(),
+                partition: *partition,
+                offset: restored.position,
+                metadata: metadata.to_text(),
+            })
+        };
+        let claims: Vec<_> = restored.iter().filter_map(claim).collect();
+        if let Err(error) = consumer.commit_apart(&claims) {
+            // The transaction that follows is refused too, if there is a reason.
+            tracing::debug!(worker = self.name, %error, "not claimed");
+        }
     }
 
     /// What was registered or unregistered since takes effect between two records.
@@ -403,85 +436,5 @@ impl Session {
                 Err(error.into())
             }
         }
-    }
-
-    /// What can be mended within this membership is: the transaction is given up, or its producer replaced, and
-    /// every partition goes back to what is committed.
-    fn mend(&mut self, done: Result<()>, consumer: &GroupConsumer) -> Result<()> {
-        let error = match done.and_then(|()| self.failure.take().map_or(Ok(()), Err)) {
-            Ok(()) => return Ok(()),
-            Err(Error::Bus(error)) => error,
-            Err(error) => return Err(error),
-        };
-        match error.verdict() {
-            Verdict::Retry | Verdict::AbortAndRewind => {
-                tracing::warn!(worker = self.name, %error, "rewinding to what is committed");
-                if self.producer.abort().is_err() {
-                    self.renew_producer()?;
-                }
-            }
-            Verdict::Recreate => {
-                tracing::warn!(worker = self.name, %error, "a new producer, and back to what is committed");
-                self.renew_producer()?;
-            }
-            Verdict::Fenced | Verdict::Fatal => return Err(error.into()),
-        }
-        if torture::is_without(Sabotage::NoRewind) {
-            return Ok(());
-        }
-        self.rewind(consumer)
-    }
-
-    fn renew_producer(&mut self) -> Result<()> {
-        let id = self.shared.transactional_id(&self.name);
-        // The old one goes first: whatever it has in flight is fenced by the new one.
-        self.producer = TransactionalProducer::new(&self.shared.settings, &id)?;
-        Ok(())
-    }
-
-    fn rewind(&mut self, consumer: &GroupConsumer) -> Result<()> {
-        for partition in std::mem::take(&mut self.tasks).into_keys() {
-            consumer.pause(partition)?;
-            self.waiting.insert(partition);
-        }
-        self.forget();
-        torture::reached(Point::AfterRewind);
-        Ok(())
-    }
-
-    /// Nothing of the transaction is left.
-    fn forget(&mut self) {
-        self.forwards.clear();
-        self.effects.clear();
-        (self.dirty, self.hurry) = (false, false);
-    }
-}
-
-impl Rebalance for Session {
-    fn assigned(&mut self, _: &GroupConsumer, partitions: &[i32]) {
-        self.waiting.extend(partitions);
-    }
-
-    fn revoked(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
-        let ours: BTreeSet<i32> = partitions.iter().copied().collect();
-        if self.failure.is_none()
-            && let Err(error) = self.commit(consumer, &ours)
-        {
-            self.failure = Some(error);
-        }
-        torture::reached(Point::RevokedCommitted);
-        self.tasks.retain(|partition, _| !ours.contains(partition));
-        self.waiting.retain(|partition| !ours.contains(partition));
-    }
-
-    fn lost(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
-        if torture::is_without(Sabotage::CommitLost) {
-            return self.revoked(consumer, partitions);
-        }
-        self.tasks.retain(|partition, _| !partitions.contains(partition));
-        self.waiting.retain(|partition| !partitions.contains(partition));
-        // The open transaction holds effects of partitions that may be somebody else's by now.
-        let place = bus::error::Place::topic(&self.shared.topics.metrics);
-        self.failure = Some(bus::Error::rewind("keeping partitions", place, "they were lost").into());
     }
 }

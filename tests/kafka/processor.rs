@@ -2,15 +2,17 @@
 //! happens to the processes on the way.
 //!
 //! One file a promise: `audit`, `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs), `crowd`
-//! (processes come and go), `zombies` (one that was thought dead), `outage` (of the broker), `leaps` (of clocks, and
-//! what a restart must not forget), `poison`, `gap` (a log that no longer holds where we stopped), `crash` (a
-//! death at each point of a life), `controls` (a guard is missing, and it is noticed). The long form of many of them is
-//! `cargo torture`.
+//! (processes come and go), `zombies` (one that was thought dead), `held` (commits and aborts that come late), `outage`
+//! (of the broker), `leaps` (of clocks, and what a restart must not forget), `poison`, `gap` (a log that no longer holds
+//! where we stopped), `crash` (a death at each point of a life), `controls` (a guard is missing, or the judge is
+//! lied to, and it is noticed). The long form of many of them is `cargo torture`.
 
 #[path = "processor/audit.rs"]
 mod audit;
 #[path = "processor/controls.rs"]
 mod controls;
+#[path = "processor/controls_of_the_judge.rs"]
+mod controls_of_the_judge;
 #[path = "processor/crash.rs"]
 mod crash;
 #[path = "processor/crowd.rs"]
@@ -19,6 +21,8 @@ mod crowd;
 mod foreign;
 #[path = "processor/gap.rs"]
 mod gap;
+#[path = "processor/held.rs"]
+mod held;
 #[path = "processor/kills.rs"]
 mod kills;
 #[path = "processor/leaps.rs"]

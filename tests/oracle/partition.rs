@@ -117,6 +117,9 @@ impl Oracle {
 
     /// Every instant with `before < E + L <= after`, ordered by (E, service id).
     fn evaluate_due(&mut self, before: i64, after: i64, told: &mut Vec<Told>) {
+        if before == after {
+            return;
+        }
         let mut due: Vec<(i64, String)> = Vec::new();
         for (id, service) in &self.services {
             due.extend(instants(&service.spec, before, after).map(|at| (at, id.clone())));
@@ -152,6 +155,7 @@ impl Oracle {
         let ts = reading.ts.unwrap_or(append);
         let service = self.services.get_mut(&reading.service);
         let sensor = service.as_ref().and_then(|s| s.spec.sensors.iter().find(|s| *s.name == *reading.sensor));
+        let sensor = sensor.map(|sensor| sensor.name.clone());
         let next = service.as_ref().map(|s| next_instant(&s.spec, clock));
 
         let reason = if !is_service_id(&reading.service) || !is_sensor_name(&reading.sensor) {
@@ -177,10 +181,10 @@ impl Oracle {
             if service.target() == Some(reading.sensor.as_str()) {
                 service.seen = Some(clock);
             }
-            if reason.is_none() {
+            if let (None, Some(sensor)) = (reason, sensor) {
                 self.counts.counted += 1;
                 self.counts.late += u64::from(ts <= next_instant(&service.spec, clock) - service.spec.step_ms);
-                service.count(Counted { sensor: reading.sensor.clone(), ts, value: reading.value });
+                service.count(Counted { sensor, ts, value: reading.value });
             }
         }
         if let Some(reason) = reason {

@@ -12,7 +12,7 @@ use super::verdict::{Judged, Life, Verdict, judge};
 
 /// A reading that counts. The list of them is in the order of the log.
 pub struct Counted {
-    pub sensor: String,
+    pub sensor: Arc<str>,
     pub ts: i64,
     pub value: f64,
 }
@@ -57,7 +57,7 @@ impl Service {
     pub fn count(&mut self, reading: Counted) {
         let is_event = self.spec.sensors.iter().any(|s| s.is_event && *s.name == *reading.sensor);
         if is_event && reading.value > 0.0 {
-            self.occurred.insert(reading.sensor.clone());
+            self.occurred.insert(reading.sensor.to_string());
         }
         let value = if reading.value == 0.0 { 0.0 } else { reading.value };
         self.readings.push(Counted { value, ..reading });

@@ -31,7 +31,7 @@ impl Sample {
     /// The readings of the SLO's target in `(after, to]`.
     pub fn of(readings: &[Counted], spec: &Spec, slo: &Slo, after: i64, to: i64) -> Self {
         let target = &*spec.sensors[slo.target].name;
-        let inside = |reading: &&Counted| reading.sensor == target && after < reading.ts && reading.ts <= to;
+        let inside = |reading: &&Counted| *reading.sensor == *target && after < reading.ts && reading.ts <= to;
         let mut values: Vec<f64> = readings.iter().filter(inside).map(|reading| reading.value).collect();
         values.sort_by(f64::total_cmp);
         let n = values.len() as u64;
@@ -77,7 +77,8 @@ pub struct Life {
 pub fn judge(at: i64, readings: &[Counted], spec: &Spec, slo: &Slo, life: &Life) -> Judged {
     let window = Sample::of(readings, spec, slo, at - spec.window_ms, at);
     let no_data_after = spec.sensors[slo.target].no_data_after_ms;
-    let recent = Sample::of(readings, spec, slo, at - no_data_after, at).n > 0;
+    let target = &*spec.sensors[slo.target].name;
+    let recent = readings.iter().rev().any(|one| *one.sensor == *target && at - no_data_after < one.ts && one.ts <= at);
     let known_alive = at - life.alive_since.max(life.seen.unwrap_or(life.alive_since)) < no_data_after;
 
     let verdict = if !recent {

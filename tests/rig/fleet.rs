@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hms_ops::bus::{self, Admin, Offsets, Producer, Record, Settings, TopicSpec};
@@ -35,6 +37,9 @@ pub struct Fleet {
     /// Where it lives.
     pub settings: Settings,
     producer: Producer,
+    admin: Admin,
+    /// The logs of the processes outlive it.
+    kept: AtomicBool,
 }
 
 impl Fleet {
@@ -72,7 +77,8 @@ impl Fleet {
             assert!(admin.create_topic(&spec).unwrap(), "{} was there", spec.name);
         }
         let producer = Producer::new(&settings, 10_000).unwrap();
-        Self { group: format!("{prefix}processor"), prefix, topics, simulated, settings, producer }
+        let group = format!("{prefix}processor");
+        Self { group, prefix, topics, simulated, settings, producer, admin, kept: AtomicBool::new(false) }
     }
 
     /// Registers a spec: publishes it as `ops register` does.
@@ -172,25 +178,23 @@ impl Fleet {
 
     /// The same, with further arguments and environment.
     pub fn start_in(&self, instance: &str, more: &[&str], environment: &[(&str, &str)]) -> Ops {
+        self.start_at(self.settings.brokers(), instance, more, environment)
+    }
+
+    /// The same, for a process that finds the cluster at another address.
+    pub fn start_at(&self, brokers: &str, instance: &str, more: &[&str], environment: &[(&str, &str)]) -> Ops {
         let log = kept_file(&format!("{}{instance}.log", self.prefix));
         let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = ops();
-        command.args([
-            "process",
-            "--brokers",
-            self.settings.brokers(),
-            "--topic-prefix",
-            &self.prefix,
-            "--group",
-            &self.group,
-        ]);
+        command.args(["process", "--brokers", brokers, "--topic-prefix", &self.prefix, "--group", &self.group]);
         command.args(["--instance", instance]).args(more);
         if self.simulated {
             command.arg("--simulated-time");
         }
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-        Ops { child: command.spawn().unwrap(), log }
+        let begin = output_length(&log);
+        Ops { child: command.spawn().unwrap(), log, begin, told: begin }
     }
 
     /// Waits until the group has committed everything that `ops.metrics` holds now.
@@ -244,27 +248,42 @@ impl Fleet {
 
     /// Under which name each partition that was ever committed was committed last.
     pub fn owners(&self) -> Vec<String> {
-        let metadata = self.committed().into_iter().map(|(_, metadata)| metadata).filter(|text| !text.is_empty());
-        metadata
-            .map(|text| {
-                let fields: serde_json::Value = serde_json::from_str(&text).unwrap();
-                fields["writer"].as_str().unwrap().to_owned()
-            })
-            .collect()
+        self.committed().into_iter().filter_map(|(_, metadata)| writer(&metadata)).collect()
+    }
+
+    /// Under which name each partition was committed last; does not wait for transactions that are open now.
+    pub fn writers(&self) -> Vec<Option<String>> {
+        let partitions: Vec<i32> = (0..PARTITIONS).collect();
+        let found = self.admin.unstable_group_offsets(&self.group, &self.topics.metrics, &partitions);
+        found.unwrap().into_iter().map(|found| writer(&found.metadata)).collect()
     }
 
     /// What the group has committed for each partition, `None` where it has not.
     pub fn committed(&self) -> Vec<(Option<i64>, String)> {
         let partitions: Vec<i32> = (0..PARTITIONS).collect();
-        let offsets = Admin::new(&self.settings).unwrap().group_offsets(&self.group, &self.topics.metrics, &partitions);
+        let offsets = self.admin.group_offsets(&self.group, &self.topics.metrics, &partitions);
         offsets.unwrap().into_iter().map(|found| (found.offset, found.metadata)).collect()
     }
+}
+
+impl Fleet {
+    /// The logs of the processes stay, whatever happens. Says where.
+    pub fn keep_logs(&self) -> String {
+        self.kept.store(true, Ordering::Relaxed);
+        kept_file(&format!("{}*.log", self.prefix)).display().to_string()
+    }
+}
+
+/// The transactional id in the metadata of a commit.
+fn writer(metadata: &str) -> Option<String> {
+    let fields: serde_json::Value = serde_json::from_str(metadata).ok()?;
+    Some(fields["writer"].as_str()?.to_owned())
 }
 
 /// What the processes said is of interest only if the test fails.
 impl Drop for Fleet {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() || self.kept.load(Ordering::Relaxed) {
             return;
         }
         for file in std::fs::read_dir(kept_directory()).unwrap().flatten() {
@@ -300,21 +319,21 @@ pub fn ops() -> Command {
 /// A running `ops process`. Killed when dropped, so that a test that fails leaves nothing behind.
 pub struct Ops {
     child: Child,
+    /// Shared by all lives under the same name.
     log: PathBuf,
+    /// Where this life begins in it.
+    begin: u64,
+    /// How far [`Self::news`] has told of it.
+    told: u64,
 }
 
 impl Ops {
     /// SIGTERM, and waits for the end: the processor gives up what it owns in order.
     pub fn stop(self) {
         self.terminate();
-        let log = self.log.clone();
+        let (log, begin) = (self.log.clone(), self.begin);
         let status = self.wait();
-        assert!(
-            status.success(),
-            "{status}
-{}",
-            std::fs::read_to_string(log).unwrap_or_default()
-        );
+        assert!(status.success(), "{status}\n{}", text_from(&log, begin));
     }
 
     /// SIGTERM.
@@ -340,6 +359,11 @@ impl Ops {
 
     /// SIGKILL: nothing is given up, no transaction ended.
     pub fn kill(mut self) {
+        self.kill_now();
+    }
+
+    /// The same, for one whose place stays.
+    pub fn kill_now(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -375,9 +399,25 @@ impl Ops {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// What it wrote so far, for messages.
+    /// The resident memory, bytes (INV-14).
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    }
+
+    /// What it wrote so far.
     pub fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        text_from(&self.log, self.begin)
+    }
+
+    /// The whole lines that it wrote since this was last asked.
+    pub fn news(&mut self) -> String {
+        let mut news = text_from(&self.log, self.told);
+        news.truncate(news.rfind('\n').map_or(0, |end| end + 1));
+        self.told += news.len() as u64;
+        news
     }
 }
 
@@ -390,6 +430,20 @@ impl Drop for Ops {
             eprintln!("{} said:\n{}", self.log.display(), self.said());
         }
     }
+}
+
+fn output_length(log: &Path) -> u64 {
+    std::fs::metadata(log).map_or(0, |found| found.len())
+}
+
+/// The text of a file from a place on; nothing if there is none.
+fn text_from(log: &Path, begin: u64) -> String {
+    let mut bytes = Vec::new();
+    let read = File::open(log).and_then(|mut file| {
+        file.seek(SeekFrom::Start(begin))?;
+        file.read_to_end(&mut bytes)
+    });
+    if read.is_ok() { String::from_utf8_lossy(&bytes).into_owned() } else { String::new() }
 }
 
 /// The host's clock, ms.

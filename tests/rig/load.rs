@@ -80,8 +80,13 @@ fn restless(place: usize, now: i64) -> f64 {
 /// Three nervous services in each partition, and their readings. One in five arrives away from home, one in twenty is
 /// of a sensor that nobody knows: forwards and dead letters are part of the transactions too.
 pub fn start(fleet: &Arc<Fleet>) -> Load {
+    start_as(fleet, nervous)
+}
+
+/// The same, of services with another spec.
+pub fn start_as(fleet: &Arc<Fleet>, spec: impl Fn(&str) -> String) -> Load {
     let services = ids("k", 3);
-    services.iter().for_each(|id| fleet.register(&nervous(id)));
+    services.iter().for_each(|id| fleet.register(&spec(id)));
     let mut count = 0;
     Load::start(fleet, &services, Duration::from_millis(50), move |fleet, place, id, now| {
         count += 1;

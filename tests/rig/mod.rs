@@ -6,6 +6,8 @@
 //! - `judge`: the oracle's second opinion, from the topics alone.
 //! - `crash`: lives that end at points of death. `story`: simulated time, clocks that go wrong. `poison`: hostile
 //!   records. `sabotage`: plays in which a guard is missing.
+//! - `proxy`: stands between a process and the broker, and holds back or loses what passes.
+//!   `held`: rounds of it.
 
 // Each binary that includes this module uses a part of it.
 #![allow(dead_code)]
@@ -13,9 +15,11 @@
 pub mod cluster;
 pub mod crash;
 pub mod fleet;
+pub mod held;
 pub mod judge;
 pub mod load;
 pub mod poison;
+pub mod proxy;
 pub mod sabotage;
 pub mod story;
 pub mod watch;

@@ -98,6 +98,13 @@ impl Views {
         }
     }
 
+    /// Forgets what was seen: a long run sees much.
+    pub fn forget(&mut self) {
+        self.committed.drain();
+        self.committed.seen.clear();
+        self.uncommitted.seen.clear();
+    }
+
     /// Waits for an event of a transaction that is, most likely, still open. Says where it lies.
     pub fn wait_for_open(&mut self) -> (i32, i64) {
         self.uncommitted.drain();

@@ -25,10 +25,21 @@ pub struct Trial {
     pub rounds: u32,
     /// Where, when and whom a fault hits hangs on it alone.
     pub dice: Dice,
+    /// How heavy a heavy load is.
+    pub weight: Weight,
     /// What came out.
     pub figures: Figures,
     name: &'static str,
     began: Instant,
+}
+
+/// A load, as the command line asks for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Weight {
+    /// Readings a second.
+    pub rate: u64,
+    /// Series; every service has two.
+    pub series: u64,
 }
 
 /// What came out of a campaign.
@@ -40,14 +51,22 @@ pub struct Figures {
     pub counts: BTreeMap<&'static str, u64>,
     /// Times, by what was timed: `assignment to first commit`.
     pub times: BTreeMap<&'static str, Vec<Duration>>,
+    /// The largest of some sizes, by what was measured: `resident MiB`.
+    pub peaks: BTreeMap<&'static str, u64>,
     /// What a reader should know.
     pub notes: Vec<String>,
 }
 
 impl Trial {
     /// Nothing played yet.
-    pub fn new(name: &'static str, rounds: u32, seed: u64) -> Self {
-        Self { rounds, dice: Dice::new(seed), figures: Figures::default(), name, began: Instant::now() }
+    pub fn new(name: &'static str, rounds: u32, seed: u64, weight: Weight) -> Self {
+        Self { rounds, dice: Dice::new(seed), weight, figures: Figures::default(), name, began: Instant::now() }
+    }
+
+    /// A random time.
+    pub fn between(&mut self, from: Duration, to: Duration) -> Duration {
+        let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        Duration::from_millis(self.dice.between(ms(from), ms(to)).unsigned_abs())
     }
 
     /// A round is over, and nothing was wrong.
@@ -69,6 +88,12 @@ impl Figures {
         self.times.entry(what).or_default().push(took);
     }
 
+    /// Keeps a size, if it is the largest so far.
+    pub fn peak(&mut self, what: &'static str, size: u64) {
+        let largest = self.peaks.entry(what).or_default();
+        *largest = size.max(*largest);
+    }
+
     /// As it stands in the report.
     pub fn to_json(&self) -> Value {
         let times: BTreeMap<_, _> = self.times.iter().map(|(what, times)| (*what, quantiles(times))).collect();
@@ -77,6 +102,7 @@ impl Figures {
             "bound": bound(self.rounds),
             "counts": self.counts,
             "times_ms": times,
+            "peaks": self.peaks,
             "notes": self.notes,
         })
     }

@@ -44,6 +44,9 @@ impl Report {
                 times["p50"], times["p99"], times["max"], times["n"]
             );
         }
+        for (what, size) in &trial.figures.peaks {
+            println!("  {what}: at most {size}");
+        }
         trial.figures.notes.iter().for_each(|note| println!("  {note}"));
         self.failed |= done.is_err();
         entry["difference"] = json!(done.err());

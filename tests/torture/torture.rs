@@ -12,13 +12,21 @@ mod rig;
 mod campaign;
 mod clocks;
 mod controls;
+mod crowd;
+mod heavy;
+mod held;
+mod kills;
+mod outage;
 mod points;
 mod poison;
 mod report;
+mod stage;
+mod zombies;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use campaign::{Campaign, Trial};
+use campaign::{Campaign, Trial, Weight};
 use clap::Parser;
 
 /// One allocator for Rust and for librdkafka, as in `ops`.
@@ -26,7 +34,17 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// All of them, in the order in which they are played.
-const CAMPAIGNS: &[Campaign] = &[points::CAMPAIGN, clocks::CAMPAIGN, poison::CAMPAIGN, controls::CAMPAIGN];
+const CAMPAIGNS: &[Campaign] = &[
+    kills::CAMPAIGN,
+    points::CAMPAIGN,
+    crowd::CAMPAIGN,
+    zombies::CAMPAIGN,
+    outage::CAMPAIGN,
+    held::CAMPAIGN,
+    clocks::CAMPAIGN,
+    poison::CAMPAIGN,
+    controls::CAMPAIGN,
+];
 
 /// Break it, and see whether the log lies.
 ///
@@ -43,6 +61,12 @@ struct Args {
     /// Where, when and whom faults hit. Printed, so that a run can be repeated.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Readings a second of campaigns under a heavy load.
+    #[arg(long, default_value_t = 20_000)]
+    rate: u64,
+    /// Series that these readings are of, two a service.
+    #[arg(long, default_value_t = 2_000)]
+    series: u64,
     /// Write the report here too, as JSON.
     #[arg(long, value_name = "FILE")]
     report: Option<std::path::PathBuf>,
@@ -70,9 +94,11 @@ fn main() -> ExitCode {
     let wanted = |one: &&Campaign| args.campaigns.is_empty() || args.campaigns.iter().any(|name| name == one.name);
     let mut report = report::Report::new(args.seed);
     for one in CAMPAIGNS.iter().filter(wanted) {
-        let mut trial = Trial::new(one.name, args.rounds.unwrap_or(one.rounds), args.seed);
-        let done = (one.run)(&mut trial);
-        report.add(one, &trial, done);
+        let weight = Weight { rate: args.rate, series: args.series };
+        let mut trial = Trial::new(one.name, args.rounds.unwrap_or(one.rounds), args.seed, weight);
+        // The rig gives up by a panic, which has told already what it waited for in vain; the other campaigns go on.
+        let done = catch_unwind(AssertUnwindSafe(|| (one.run)(&mut trial)));
+        report.add(one, &trial, done.unwrap_or_else(|_| Err("the rig gave up, see above".to_owned())));
     }
     report.finish(args.report.as_deref())
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hms_ops::torture::Point;
+
 use crate::harness::PATIENCE;
 use crate::rig::fleet::{Fleet, Ops};
 use crate::rig::judge::confirm;
@@ -48,6 +50,58 @@ fn processes_come_and_go_in_the_midst_of_rebalances() {
     load.stop();
     fleet.wait_until_caught_up();
     four.stop();
+    confirm(&fleet);
+}
+
+/// A member that is asked for partitions has to join the group once more after it has given them up: only then are they
+/// shared out. If it dies in between and comes back under its name, the group takes it in as it was, without sharing
+/// anything out, and nobody would ever have the partitions.
+///
+/// ```text
+/// one: p0 p1 p2 p3 | asked for p2 p3: x | p0 p1
+/// two:             | -                  | -     | p2 p3
+/// ```
+#[test]
+fn partitions_that_nobody_was_given_find_an_owner() {
+    let fleet = Arc::new(Fleet::new("orphans"));
+    let load = start(&fleet);
+    let mut one = fleet.start_to_crash("one", Point::Revoked, 1);
+    wait_until_said(&mut one, "taken over", 4);
+    fleet.wait_until_beyond_now();
+    let two = fleet.start("two");
+    one.wait();
+    let one = fleet.start("one");
+    fleet.wait_until_beyond_now();
+    load.stop();
+    fleet.wait_until_caught_up();
+    one.stop();
+    two.stop();
+    confirm(&fleet);
+}
+
+/// Whoever dies inside its very first transaction has said before whose it is: the next one fences it, and need not wait
+/// until the cluster gives the transaction up (here: longer than the test waits).
+///
+/// ```text
+/// one: p0..p3 stop | released
+/// two:             | takes over, its first transaction is open: x
+/// three:           |                                            | fences two, goes on
+/// ```
+#[test]
+fn who_dies_in_its_first_transaction_is_fenced() {
+    const PATIENT: [&str; 2] = ["--kafka", "transaction.timeout.ms=600000"];
+    let fleet = Arc::new(Fleet::new("firsts"));
+    let load = start(&fleet);
+    let one = fleet.start_with("one", &PATIENT);
+    fleet.wait_until_beyond_now();
+    one.stop();
+    let crash = format!("{}:1", Point::AfterSendOffsets.name());
+    fleet.start_in("two", &PATIENT, &[("OPS_CRASH_AT", &crash)]).wait();
+    let three = fleet.start_with("three", &PATIENT);
+    fleet.wait_until_beyond_now();
+    load.stop();
+    fleet.wait_until_caught_up();
+    three.stop();
     confirm(&fleet);
 }
 
