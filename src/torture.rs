@@ -39,8 +39,6 @@ named! {
         AfterStep = "after_step",
         /// Processor: outputs are in the open transaction, delivered, without offsets.
         AfterProduce = "after_produce",
-        /// Processor: partitions were asked back and are committed; the group does not know yet that they are given up.
-        Revoked = "revoked",
         /// The offsets are in the transaction, which is not committed.
         AfterSendOffsets = "after_send_offsets",
         /// The commit is sent; its answer is not awaited.
@@ -53,8 +51,22 @@ named! {
         AfterRestore = "after_restore",
         /// Processor, taking over: the offsets are committed under its own name, no output yet.
         AfterFirstCommit = "after_first_commit",
+        /// Processor: everything is committed, the group waits for the partitions to be given up.
+        RevokedCommitted = "revoked_committed",
         /// Processor: a transaction was given up, state and positions are dropped, nothing is restored.
         AfterRewind = "after_rewind",
+        /// Actor: an intent is committed, its effect is not begun.
+        ActorIntentCommitted = "actor_intent_committed",
+        /// Actor: an effect has ended, its outcome is not written.
+        ActorEffectDone = "actor_effect_done",
+        /// Archiver: a partition is assigned and begun where the vault ends, no record was taken.
+        ArchiverOpened = "archiver_opened",
+        /// Archiver: a record is in the open segment.
+        ArchiverTook = "archiver_took",
+        /// Archiver: a segment is closed, nothing of it is written.
+        SegmentClosed = "segment_closed",
+        /// Archiver: a segment is durable, nothing was done since; its offsets are not committed.
+        SegmentWritten = "segment_written",
     }
 }
 
@@ -89,6 +101,18 @@ named! {
         HostClock = "host_clock",
         /// Processor: every commit is a cut.
         DigestAtCommit = "digest_at_commit",
+        /// Actor: takes a partition over without reading what was done.
+        RestoreWithoutActions = "restore_without_actions",
+        /// Autoscaler: what was begun before a crash is begun anew, whatever became of it.
+        NoLookBeforeRetry = "no_look_before_retry",
+        /// Autoscaler: a write says neither which object nor which version of it is meant.
+        NoResourceVersion = "no_resource_version",
+        /// Archiver: commits offsets of segments that the vault has not taken.
+        AcknowledgeBeforeDurable = "acknowledge_before_durable",
+        /// Archiver: goes on where the group's offset says, not where the vault ends.
+        ArchiveFromGroupOffset = "archive_from_group_offset",
+        /// Vault: a segment is written over what is there.
+        NoCreateIfAbsent = "no_create_if_absent",
     }
 }
 

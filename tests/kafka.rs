@@ -8,8 +8,20 @@ mod harness;
 
 #[path = "kafka/actors.rs"]
 mod actors;
+#[path = "kafka/actors_controls.rs"]
+mod actors_controls;
+#[path = "kafka/actors_crashes.rs"]
+mod actors_crashes;
+#[path = "kafka/actors_zombies.rs"]
+mod actors_zombies;
 #[path = "kafka/archiver.rs"]
 mod archiver;
+#[path = "kafka/archiver_controls.rs"]
+mod archiver_controls;
+#[path = "kafka/archiver_crashes.rs"]
+mod archiver_crashes;
+#[path = "kafka/archiver_disk.rs"]
+mod archiver_disk;
 #[path = "kafka/bus.rs"]
 mod bus;
 #[path = "kafka/group.rs"]

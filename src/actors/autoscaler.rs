@@ -21,6 +21,7 @@ use super::scaling::{BadRequest, Verb};
 use crate::model::action::ActionKind;
 use crate::model::incident::{EventKind, IncidentEvent};
 use crate::model::spec::Workload;
+use crate::torture::{self, Sabotage};
 use crate::world::kubernetes::{self, Cluster};
 use crate::world::scale::{ScaleState, Scaled};
 use crate::world::{Hint, WorldError};
@@ -115,7 +116,8 @@ impl Role for Autoscaler {
             Ok(request) => request,
             Err(bad) => return Decision::Settle(suppressed(task, &Reason::BadRequest(bad))),
         };
-        if let Some(begun) = ledger.intent(&task.action_id) {
+        let begun = ledger.intent(&task.action_id);
+        if let Some(begun) = begun.filter(|_| !torture::is_without(Sabotage::NoLookBeforeRetry)) {
             let ActionKind::Started { goal } = &begun.kind else { return Decision::Settle(unreadable()) };
             let decision = self.resume(request.call.workload, goal, seen, now_ms.saturating_sub(begun.at));
             // Nothing was done yet, so nothing has to be done that is over or stale by now.

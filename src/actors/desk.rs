@@ -28,6 +28,7 @@ use crate::codec;
 use crate::model::ActionId;
 use crate::model::action::{ActionEvent, ActionKind};
 use crate::telemetry::clock::now_ms;
+use crate::torture::{self, Point};
 
 /// Positions that moved are committed at least so often, even if nothing is done.
 const IDLE_COMMIT: Duration = Duration::from_secs(5);
@@ -148,7 +149,10 @@ impl<'a, R: Role> Desk<'a, R> {
                 continue;
             };
             match report {
-                Report::Ended(kind) => self.settle(partition, &task, kind),
+                Report::Ended(kind) => {
+                    torture::reached(Point::ActorEffectDone);
+                    self.settle(partition, &task, kind);
+                }
                 Report::Seen(seen) => self.decide(partition, &task, seen),
             }
         }
@@ -310,7 +314,10 @@ impl<'a, R: Role> Desk<'a, R> {
                 continue;
             }
             match ledger.waiting().iter().find(|task| task.action_id == event.action_id) {
-                Some(task) => self.work.act(task),
+                Some(task) => {
+                    torture::reached(Point::ActorIntentCommitted);
+                    self.work.act(task);
+                }
                 // Somebody else has settled it: not ours any more.
                 None => self.work.done(&event.action_id),
             }

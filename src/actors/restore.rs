@@ -12,6 +12,7 @@ use crate::bus::{self, Committed, GroupConsumer, Isolation, Message, Next, Reade
 use crate::codec;
 use crate::model::action::ActionEvent;
 use crate::model::incident::IncidentEvent;
+use crate::torture::{self, Sabotage};
 
 /// How long one wait for the next record takes; the reader ends by itself at its end.
 const WAIT: Duration = Duration::from_secs(1);
@@ -49,7 +50,11 @@ pub(super) fn restore<R: Role>(
     }
     // What the log has let go is older than anything that is still acted on.
     let actions_low = consumer.offsets().watermarks(actions, partition)?.low;
-    let mut ledger = Ledger::new(offset, bookmark.actions.max(actions_low));
+    let mut actions_from = bookmark.actions.max(actions_low);
+    if torture::is_without(Sabotage::RestoreWithoutActions) {
+        actions_from = consumer.offsets().watermarks(actions, partition)?.high;
+    }
+    let mut ledger = Ledger::new(offset, actions_from);
 
     let starts = [(partition, ledger.actions_next())];
     let reader = Reader::open(&options.bus, actions, Isolation::Committed, starts)?;

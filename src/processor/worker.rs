@@ -11,8 +11,6 @@
 //! Revoked is not lost: revoked = commit, then give up; lost = drop, never commit. Whatever goes wrong with a
 //! transaction, state and offsets go back to what is committed, all partitions together.
 
-mod mend;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,12 +26,13 @@ use crate::model::reading::Reading;
 use crate::processor::core::{Effects, Outcome, SpecChange};
 use crate::processor::error::{Error, Result};
 use crate::processor::group::Shared;
-use crate::processor::metadata::Metadata;
 use crate::processor::publish::{self, Forward};
 use crate::processor::read::Decoded;
-use crate::processor::restore::{Restored, Takeover, is_appended_by_broker};
+use crate::processor::restore::is_appended_by_broker;
 use crate::processor::task::Task;
 use crate::torture::{self, Point, Sabotage};
+
+mod setbacks;
 
 /// The longest a poll waits: ticks are due by the host's clock.
 const POLL: Duration = Duration::from_millis(20);
@@ -245,67 +244,6 @@ impl Session {
             Outcome::Counted { .. } | Outcome::Tick => {}
         }
         Ok(())
-    }
-
-    fn restore(&mut self, consumer: &GroupConsumer) -> Result<()> {
-        self.shared.registry.catch_up()?;
-        let began = Instant::now();
-        let takeover = Takeover {
-            settings: &self.shared.settings,
-            topics: &self.shared.topics,
-            group: &self.shared.group,
-            writer: self.producer.transactional_id(),
-            partitions: self.shared.partitions,
-            accept_gap: self.shared.accept_gap,
-        };
-        let waiting: Vec<i32> = self.waiting.iter().copied().collect();
-        if !torture::is_without(Sabotage::NoFence) {
-            takeover.fence(&waiting)?;
-        }
-        torture::reached(Point::AfterFence);
-        let restored = takeover.run(consumer, &waiting)?;
-        self.claim(consumer, &restored);
-        for (partition, mut restored) in restored {
-            self.effects.incidents.append(&mut restored.farewell);
-            let mut task = Task::new(restored);
-            if task.is_new() {
-                task.core.cut(task.position, &mut self.effects);
-                task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
-            }
-            consumer.start(partition, task.position)?;
-            tracing::info!(worker = self.name, partition, position = task.position, took = ?began.elapsed(), "taken over");
-            self.tasks.insert(partition, task);
-            self.waiting.remove(&partition);
-        }
-        torture::reached(Point::AfterRestore);
-        self.commit(consumer, &BTreeSet::new())?;
-        torture::reached(Point::AfterFirstCommit);
-        if let Some(at) = self.assigned_at.take() {
-            let took_ms = at.elapsed().as_millis();
-            tracing::info!(worker = self.name, partitions = ?waiting, took_ms, "first commit after the assignment");
-        }
-        Ok(())
-    }
-
-    /// Puts our name beside the offsets that are committed, before our first transaction: whoever follows us then knows
-    /// whom to fence if we die inside it, and need not wait until the cluster gives the transaction up.
-    fn claim(&self, consumer: &GroupConsumer, restored: &[(i32, Restored)]) {
-        let claim = |(partition, restored): &(i32, Restored)| {
-            let (cut, state) = restored.marks?;
-            let metadata =
-                Metadata { writer: self.producer.transactional_id().to_owned(), cut, state, released: false };
-            Some(PartitionOffset {
-                topic: self.shared.topics.metrics.clone(),
-                partition: *partition,
-                offset: restored.position,
-                metadata: metadata.to_text(),
-            })
-        };
-        let claims: Vec<_> = restored.iter().filter_map(claim).collect();
-        if let Err(error) = consumer.commit_apart(&claims) {
-            // The transaction that follows is refused too, if there is a reason.
-            tracing::debug!(worker = self.name, %error, "not claimed");
-        }
     }
 
     /// What was registered or unregistered since takes effect between two records.

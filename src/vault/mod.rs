@@ -25,6 +25,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
+use crate::torture::{self, Sabotage};
+
 pub mod archive;
 mod chain;
 pub mod decode;
@@ -125,7 +127,11 @@ impl Vault {
             from: draft.from,
             why,
         })?;
-        match self.store.put_opts(&Path::from(path.as_str()), bytes.into(), PutMode::Create.into()).await {
+        let mode = match torture::is_without(Sabotage::NoCreateIfAbsent) {
+            false => PutMode::Create,
+            true => PutMode::Overwrite,
+        };
+        match self.store.put_opts(&Path::from(path.as_str()), bytes.into(), mode.into()).await {
             Ok(_) => {
                 writing.set_end(&draft.log, draft.to);
                 Ok(Appended::Written)

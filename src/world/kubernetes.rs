@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::scale::{Owner, ScaleState, Scaled};
 use super::{DEADLINE, WorldError, excerpt, install_crypto_provider, with_causes};
 use crate::model::spec::Workload;
+use crate::torture::{self, Sabotage};
 
 /// How often a read is begun anew because the object changed between its two halves.
 const READ_ATTEMPTS: u32 = 4;
@@ -111,12 +112,13 @@ impl Cluster {
             return Err(invalid("a write needs the uid and the resourceVersion that were read"));
         }
         let replicas = i32::try_from(to).map_err(|_| invalid("more replicas than Kubernetes can count"))?;
+        let fenced = !torture::is_without(Sabotage::NoResourceVersion);
         let scale = Scale {
             metadata: ObjectMeta {
                 name: Some(address.name.clone()),
                 namespace: Some(address.namespace.clone()),
-                uid: Some(uid.to_owned()),
-                resource_version: Some(resource_version.to_owned()),
+                uid: fenced.then(|| uid.to_owned()),
+                resource_version: fenced.then(|| resource_version.to_owned()),
                 ..ObjectMeta::default()
             },
             spec: Some(ScaleSpec { replicas: Some(replicas) }),

@@ -80,6 +80,8 @@ impl Fixture {
             let outcome = self.writer.commit(&[], &consumer.group_metadata().unwrap()).unwrap();
             assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");
         } else {
+            // Unless it is delivered it would leave no trace in the log.
+            self.writer.flush().unwrap();
             self.writer.abort().unwrap();
         }
     }

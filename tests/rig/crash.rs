@@ -24,7 +24,7 @@ pub const POINTS: [(Point, i64, bool); 11] = [
     (Point::AfterFence, 1, true),
     (Point::AfterRestore, 1, true),
     (Point::AfterFirstCommit, 1, true),
-    (Point::Revoked, 1, true),
+    (Point::RevokedCommitted, 1, true),
     (Point::AfterRewind, 3, true),
 ];
 
@@ -39,7 +39,7 @@ fn die_at(fleet: &Fleet, instance: &str, point: Point, times: i64) {
         environment.push(("OPS_ABORT_EVERY", "4"));
     }
     let ops = fleet.start_in(instance, &[], &environment);
-    if point == Point::Revoked {
+    if point == Point::RevokedCommitted {
         // It has something to give up.
         fleet.wait_until_beyond_now();
         ops.terminate();

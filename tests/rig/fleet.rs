@@ -183,8 +183,6 @@ impl Fleet {
 
     /// The same, for a process that finds the cluster at another address.
     pub fn start_at(&self, brokers: &str, instance: &str, more: &[&str], environment: &[(&str, &str)]) -> Ops {
-        let log = kept_file(&format!("{}{instance}.log", self.prefix));
-        let output = File::options().create(true).append(true).open(&log).unwrap();
         let mut command = ops();
         command.args(["process", "--brokers", brokers, "--topic-prefix", &self.prefix, "--group", &self.group]);
         command.args(["--instance", instance]).args(more);
@@ -192,9 +190,7 @@ impl Fleet {
             command.arg("--simulated-time");
         }
         command.envs(environment.iter().copied());
-        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
-        let begin = output_length(&log);
-        Ops { child: command.spawn().unwrap(), log, begin, told: begin }
+        Ops::spawn(command, kept_file(&format!("{}{instance}.log", self.prefix)))
     }
 
     /// Waits until the group has committed everything that `ops.metrics` holds now.
@@ -316,7 +312,7 @@ pub fn ops() -> Command {
     }
 }
 
-/// A running `ops process`. Killed when dropped, so that a test that fails leaves nothing behind.
+/// A running `ops process`, or another of its modes. Killed when dropped, so that a test that fails leaves nothing behind.
 pub struct Ops {
     child: Child,
     /// Shared by all lives under the same name.
@@ -328,6 +324,19 @@ pub struct Ops {
 }
 
 impl Ops {
+    /// Starts a command; what it writes is appended to `log`.
+    pub fn spawn(mut command: Command, log: PathBuf) -> Self {
+        let output = File::options().create(true).append(true).open(&log).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+        let begin = output_length(&log);
+        Self { child: command.spawn().unwrap(), log, begin, told: begin }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
     /// SIGTERM, and waits for the end: the processor gives up what it owns in order.
     pub fn stop(self) {
         self.terminate();
@@ -352,9 +361,8 @@ impl Ops {
     }
 
     fn signal(&self, signal: i32) {
-        let pid = i32::try_from(self.child.id()).unwrap();
         // SAFETY: a signal to our own child, which was not waited for, so the number is still its own.
-        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+        assert_eq!(unsafe { libc::kill(self.pid(), signal) }, 0);
     }
 
     /// SIGKILL: nothing is given up, no transaction ended.
@@ -375,7 +383,7 @@ impl Ops {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "ops process does not end\n{}", self.said());
+            assert!(Instant::now() < deadline, "it does not end\n{}", self.said());
             // A child's end can be waited for, but not with a bound.
             std::thread::sleep(Duration::from_millis(10));
         }

@@ -3,17 +3,25 @@
 //!
 //! - `cluster`: the broker of the run. `fleet`: topics, specs, readings and child processes of one test.
 //! - `load`: readings by the clock. `watch`: waits for events.
+//! - `vault`: archivers, and the vault against its topics. `vault_faults`: what befalls them. `vault_controls`: what
+//!   happens without a guard.
+//! - `effects`: actors, what they are asked, and the judge of what they did to their world (`effects_world`).
+//!   `effects_faults`, `effects_controls`: as for the vault.
 //! - `judge`: the oracle's second opinion, from the topics alone.
-//! - `crash`: lives that end at points of death. `story`: simulated time, clocks that go wrong. `poison`: hostile
-//!   records. `sabotage`: plays in which a guard is missing.
 //! - `proxy`: stands between a process and the broker, and holds back or loses what passes.
 //!   `held`: rounds of it.
+//! - `crash`: lives that end at points of death. `story`: simulated time, clocks that go wrong. `poison`: hostile
+//!   records. `sabotage`: plays in which a guard is missing.
 
 // Each binary that includes this module uses a part of it.
 #![allow(dead_code)]
 
 pub mod cluster;
 pub mod crash;
+pub mod effects;
+pub mod effects_controls;
+pub mod effects_faults;
+pub mod effects_world;
 pub mod fleet;
 pub mod held;
 pub mod judge;
@@ -22,4 +30,7 @@ pub mod poison;
 pub mod proxy;
 pub mod sabotage;
 pub mod story;
+pub mod vault;
+pub mod vault_controls;
+pub mod vault_faults;
 pub mod watch;

@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::commits::Commits;
 use super::{Error, Options};
 use crate::bus::{self, GroupConsumer, Message, Rebalance, Verdict};
+use crate::torture::{self, Point, Sabotage};
 use crate::vault::archive::Batcher;
 use crate::vault::{Appended, Entry, Header, LogId, SegmentDraft, Vault, VaultError};
 
@@ -124,7 +125,9 @@ impl Keeper {
         if !matches!(self.shelves.get(&message.partition()), Some(Shelf::Filling)) {
             return Ok(());
         }
-        match self.batcher.push(&self.log(message.partition()), entry(message), self.now_ms()) {
+        let full = self.batcher.push(&self.log(message.partition()), entry(message), self.now_ms());
+        torture::reached(Point::ArchiverTook);
+        match full {
             Some(draft) => self.store(consumer, draft, None),
             None => Ok(()),
         }
@@ -140,6 +143,10 @@ impl Keeper {
 
     /// Lets the records of a partition come, from the vault's end on.
     fn open(&mut self, consumer: &GroupConsumer, partition: i32, patience: Patience) -> Result<(), Error> {
+        if torture::is_without(Sabotage::ArchiveFromGroupOffset) {
+            let committed = consumer.committed(&[partition])?.first().and_then(|committed| committed.offset);
+            return self.go_on(consumer, partition, committed.unwrap_or(0), patience);
+        }
         match self.end(partition) {
             Ok(end) => self.go_on(consumer, partition, end.unwrap_or(0), patience),
             Err(error) if error.is_retriable() => {
@@ -169,7 +176,10 @@ impl Keeper {
     ) -> Result<(), Error> {
         self.batcher.begin(self.log(partition), position);
         let shelf = match consumer.start(partition, position) {
-            Ok(()) => Shelf::Filling,
+            Ok(()) => {
+                torture::reached(Point::ArchiverOpened);
+                Shelf::Filling
+            }
             Err(error) if error.verdict() == Verdict::Retry => {
                 tracing::warn!(topic = self.topic, partition, %error, "the partition cannot be started yet");
                 Shelf::Opening(patience.longer())
@@ -184,7 +194,7 @@ impl Keeper {
     fn store(&mut self, consumer: &GroupConsumer, draft: SegmentDraft, refused: Option<Patience>) -> Result<(), Error> {
         let partition = draft.log.partition;
         let patience = refused.unwrap_or_else(Patience::new);
-        match self.runtime.block_on(self.vault.append(&draft)) {
+        match self.append(&draft) {
             Ok(Appended::Written) if refused.is_some() => {
                 tracing::info!(log = %draft.log, to = draft.to, "the vault takes segments again");
                 self.go_on(consumer, partition, draft.to, patience)
@@ -210,9 +220,19 @@ impl Keeper {
         }
     }
 
+    fn append(&self, draft: &SegmentDraft) -> Result<Appended, VaultError> {
+        torture::reached(Point::SegmentClosed);
+        let appended = self.runtime.block_on(self.vault.append(draft));
+        if matches!(appended, Ok(Appended::Written)) {
+            torture::reached(Point::SegmentWritten);
+        }
+        appended
+    }
+
     /// Up to where each partition that is being read is in the vault.
     fn settled(&self) -> BTreeMap<i32, i64> {
-        let filling = self.shelves.iter().filter(|(_, shelf)| matches!(shelf, Shelf::Filling));
+        let all = torture::is_without(Sabotage::AcknowledgeBeforeDurable);
+        let filling = self.shelves.iter().filter(|(_, shelf)| all || matches!(shelf, Shelf::Filling));
         filling.filter_map(|(partition, _)| Some((*partition, self.batcher.settled(&self.log(*partition))?))).collect()
     }
 
@@ -260,7 +280,7 @@ impl Rebalance for Keeper {
                 durable.extend(end.map(|end| (partition, end)));
                 continue;
             };
-            match self.runtime.block_on(self.vault.append(&draft)) {
+            match self.append(&draft) {
                 Ok(Appended::Written) => durable.extend([(partition, draft.to)]),
                 Ok(Appended::LostRace { existing_to }) => durable.extend([(partition, existing_to)]),
                 // Whoever has the partition next reads it again, from where the vault ends.

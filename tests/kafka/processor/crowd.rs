@@ -65,7 +65,7 @@ fn processes_come_and_go_in_the_midst_of_rebalances() {
 fn partitions_that_nobody_was_given_find_an_owner() {
     let fleet = Arc::new(Fleet::new("orphans"));
     let load = start(&fleet);
-    let mut one = fleet.start_to_crash("one", Point::Revoked, 1);
+    let mut one = fleet.start_to_crash("one", Point::RevokedCommitted, 1);
     wait_until_said(&mut one, "taken over", 4);
     fleet.wait_until_beyond_now();
     let two = fleet.start("two");

@@ -1,0 +1,33 @@
+//! The controls of the actors: with one guard taken away the judge of their effects must find what is wrong, and with
+//! all of them nothing.
+
+use crate::rig::effects_controls::CONTROLS;
+
+/// Plays the `nth` scenario with its guard and without.
+fn assert_noticed(nth: usize, name: &str) {
+    let (guard, scenario) = CONTROLS[nth];
+    assert_eq!(guard.name(), name);
+    scenario(None).unwrap_or_else(|difference| panic!("with every guard: {difference}"));
+    let difference = scenario(Some(guard)).expect_err("it was not noticed");
+    println!("{name}: {difference}");
+}
+
+#[test]
+fn a_write_without_version_that_comes_late_is_noticed() {
+    assert_noticed(0, "no_resource_version");
+}
+
+#[test]
+fn an_effect_that_is_repeated_without_a_look_is_noticed() {
+    assert_noticed(1, "no_look_before_retry");
+}
+
+#[test]
+fn an_outcome_that_was_forgotten_and_comes_twice_is_noticed() {
+    assert_noticed(2, "restore_without_actions");
+}
+
+#[test]
+fn an_alert_that_was_forgotten_and_stays_open_is_noticed() {
+    assert_noticed(3, "restore_without_actions");
+}

@@ -1,0 +1,86 @@
+//! Actors without one of their guards, in scenarios of which the judge must say that something is wrong. With the
+//! guard it must not: each scenario is also played with `None`.
+
+use hms_ops::torture::{Point, Sabotage};
+
+use super::effects::{Effects, Flaw, Kind, NAMESPACE};
+use super::effects_faults::settle;
+use super::vault_controls::Control;
+
+/// All of them.
+pub const CONTROLS: &[(Sabotage, Control)] = &[
+    (Sabotage::NoResourceVersion, late_write),
+    (Sabotage::NoLookBeforeRetry, repeated_write),
+    (Sabotage::RestoreWithoutActions, forgotten_outcome),
+    (Sabotage::RestoreWithoutActions, forgotten_alert),
+];
+
+/// A write is held back by the API server until a person has scaled the same deployment.
+fn late_write(guard: Option<Sabotage>) -> Result<(), String> {
+    let mut effects = Effects::new("late", Kind::Autoscaler);
+    let actor = effects.start("one", Flaw { without: guard, ..Flaw::default() });
+    effects.wait_until_settled()?;
+    effects.gate.close();
+    let service = effects.ask();
+    effects.wait_for("a write that is held back", || effects.gate.held() == 1)?;
+    assert!(effects.cluster.scale_by_hand(NAMESPACE, &service, 7));
+    effects.gate.open();
+    let judged = effects.finish();
+    actor.stop();
+    judged.map(drop)
+}
+
+/// A crash when the write is done and its outcome is not written.
+fn repeated_write(guard: Option<Sabotage>) -> Result<(), String> {
+    let mut effects = Effects::new("repeated", Kind::Autoscaler);
+    settle(&effects)?;
+    let service = effects.ask();
+    let mut actor = effects.start("one", Flaw { dies_at: Some(Point::ActorEffectDone), ..Flaw::default() });
+    effects.wait_for("its death", || !actor.is_alive())?;
+    let actor = effects.start("one", Flaw { without: guard, ..Flaw::default() });
+    effects.wait_until_done(&service)?;
+    actor.stop();
+    effects.judge().map(drop)
+}
+
+/// `asked(1) asked(2)`: the write of 1 is held back, that of 2 is done and settled; then it is killed. What comes
+/// after 1 is asked again, and only `ops.actions` knows that it has its outcome.
+fn forgotten_outcome(guard: Option<Sabotage>) -> Result<(), String> {
+    let mut effects = Effects::new("forgotten", Kind::Autoscaler);
+    let actor = effects.start("one", Flaw::default());
+    effects.wait_until_settled()?;
+    effects.gate.close();
+    effects.ask();
+    effects.wait_for("a write that is held back", || effects.gate.held() == 1)?;
+    // The first is held already; the gate knows which.
+    effects.gate.open_for_others();
+    let second = effects.ask();
+    effects.wait_until_done(&second)?;
+    actor.kill();
+    effects.gate.open();
+    let actor = effects.start("one", Flaw { without: guard, ..Flaw::default() });
+    let third = effects.ask();
+    effects.wait_until_done(&third)?;
+    let judged = effects.finish();
+    actor.stop();
+    judged.map(drop)
+}
+
+/// A page is sent and settled, then its pager is killed; the next one must clear what it raised.
+fn forgotten_alert(guard: Option<Sabotage>) -> Result<(), String> {
+    let mut effects = Effects::new("open", Kind::Pager);
+    let actor = effects.start("one", Flaw::default());
+    effects.wait_until_settled()?;
+    let first = effects.ask();
+    effects.wait_until_done(&first)?;
+    actor.kill();
+    let actor = effects.start("one", Flaw { without: guard, ..Flaw::default() });
+    effects.resolve(&first);
+    // Of the same channel, so that it comes after the clear.
+    let second = effects.ask();
+    effects.wait_until_done(&second)?;
+    effects.resolve(&second);
+    effects.wait_for_outcome(super::effects::clear(&second))?;
+    actor.stop();
+    effects.judge().map(drop)
+}
