@@ -4,13 +4,15 @@
 //! One file a promise: `audit`, `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs), `crowd`
 //! (processes come and go), `zombies` (one that was thought dead), `held` (commits and aborts that come late), `outage`
 //! (of the broker), `leaps` (of clocks, and what a restart must not forget), `poison`, `gap` (a log that no longer holds
-//! where we stopped), `crash` (a death at each point of a life), `controls` (a guard is missing, and it is noticed). The
-//! long form of many of them is `cargo torture`.
+//! where we stopped), `crash` (a death at each point of a life), `controls` (a guard is missing, or the judge is
+//! lied to, and it is noticed). The long form of many of them is `cargo torture`.
 
 #[path = "processor/audit.rs"]
 mod audit;
 #[path = "processor/controls.rs"]
 mod controls;
+#[path = "processor/controls_of_the_judge.rs"]
+mod controls_of_the_judge;
 #[path = "processor/crash.rs"]
 mod crash;
 #[path = "processor/crowd.rs"]

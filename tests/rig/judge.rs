@@ -205,6 +205,16 @@ pub fn judge(fleet: &Fleet) -> Result<Judged, String> {
     Judge::new(fleet).finish(fleet)
 }
 
+/// One partition, none of whose readings is away from home, from records alone: what is published of `log` is
+/// `incidents` and `letters`.
+pub fn judge_records(metrics: &str, log: &[Stored], incidents: &[Stored], letters: &[Stored]) -> Result<(), String> {
+    let (mut hearing, mut forwards) = (Hearing::new(0), Forwards::default());
+    incidents.iter().try_for_each(|record| hearing.find(record))?;
+    letters.iter().try_for_each(|record| hearing.find_letter(record, metrics))?;
+    log.iter().try_for_each(|record| hearing.hear(record, &mut forwards))?;
+    hearing.finish(log.last().map_or(0, |record| record.offset + 1), &mut Judged::default())
+}
+
 /// Like [`judge`], for tests in which nothing may differ.
 pub fn confirm(fleet: &Fleet) -> Judged {
     judge(fleet).unwrap_or_else(|difference| panic!("{}: {difference}", fleet.prefix))

@@ -81,7 +81,7 @@ impl fmt::Display for Noticed {
 /// So long a process may take to commit what the log holds; after that it is for the judge to say what is missing.
 const SETTLE: Duration = Duration::from_secs(20);
 /// Of every so many transactions one is given up.
-const ABORT_EVERY: &str = "3";
+const ABORT_EVERY: &str = "9";
 
 fn start(fleet: &Fleet, guard: Option<Sabotage>, instance: &str, more: &[(&str, &str)]) -> Ops {
     let sabotage = guard.map(|guard| ("OPS_SABOTAGE", guard.name()));
@@ -174,12 +174,12 @@ impl Feed {
     }
 }
 
-/// Three lives, each killed far from a cut when all is committed, in which one transaction in three is given up; then an
+/// Two lives, each killed far from a cut when all is committed, in which one transaction in nine is given up; then an
 /// honest one.
 pub fn stream(guard: Option<Sabotage>) -> Result<Quiet, Noticed> {
     let fleet = Fleet::simulated("stream");
     let mut feed = Feed::new(&fleet, Some(5));
-    for _ in 0..3 {
+    for _ in 0..2 {
         let mut ops = start(&fleet, guard, "one", &[("OPS_ABORT_EVERY", ABORT_EVERY)]);
         feed.seconds(&fleet, 17);
         settle(&fleet, &mut ops)?;

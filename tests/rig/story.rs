@@ -116,10 +116,12 @@ impl Story {
         }
     }
 
-    /// Ends the process in order and lets one of another name go on.
+    /// Ends the process in order (one that is not up yet just dies) and lets one of another name go on.
     pub fn change_name(&mut self) {
         self.fleet.flush();
-        self.ops.take().unwrap().stop();
+        let ops = self.ops.take().unwrap();
+        ops.terminate();
+        ops.wait();
         self.name = if self.name == "one" { "two" } else { "one" };
         self.ops = Some(self.fleet.start(self.name));
     }

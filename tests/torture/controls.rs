@@ -1,66 +1,115 @@
 //! The controls of all checks: one guard after the other is taken away, and somebody must notice. One that nobody
 //! notices is reported, with what else holds it, if that is known; if it is not, the campaign has failed.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::campaign::{Campaign, Trial};
-use crate::rig::sabotage::{self, Control, Noticed, Quiet};
+use hms_ops::torture::Sabotage;
 
-/// By room. What other rooms can be robbed of is added here.
-const CONTROLS: &[&[Control]] = &[sabotage::PROCESSOR];
+use crate::campaign::{Campaign, Trial};
+use crate::rig::sabotage::{self, Noticed, Quiet};
+use crate::rig::{effects_controls, vault_controls};
 
 /// See the module. A round plays every sabotage once.
 pub const CAMPAIGN: Campaign =
     Campaign { name: "controls", shows: "a guard is missing, and it is noticed", rounds: 1, run };
 
+/// A guard, and the play in which it is missed.
+struct Control {
+    room: &'static str,
+    guard: Sabotage,
+    play: Play,
+    /// Why nobody can notice.
+    held_by: Option<&'static str>,
+}
+
+/// Without a guard somebody must notice; with all of them, nobody.
+#[derive(Clone, Copy)]
+enum Play {
+    Processor(fn(Option<Sabotage>) -> Result<Quiet, Noticed>),
+    Other(vault_controls::Control),
+}
+
+/// All of them, by room.
+fn controls() -> Vec<Control> {
+    let processor = sabotage::PROCESSOR.iter().map(|control| {
+        let sabotage::Control { guard, play, held_by } = *control;
+        Control { room: "processor", guard, play: Play::Processor(play), held_by }
+    });
+    let other = |room, list: &[(Sabotage, vault_controls::Control)]| -> Vec<Control> {
+        let one = |(guard, play): &(_, _)| Control { room, guard: *guard, play: Play::Other(*play), held_by: None };
+        list.iter().map(one).collect()
+    };
+    let (vault, effects) = (other("archiver", vault_controls::CONTROLS), other("actors", effects_controls::CONTROLS));
+    processor.chain(vault).chain(effects).collect()
+}
+
 fn run(trial: &mut Trial) -> Result<(), String> {
-    // With every guard in its place nothing may be noticed.
-    for (name, play) in [
-        ("stream", sabotage::stream as fn(_) -> _),
-        ("frozen in its commit", sabotage::frozen_in_its_commit),
-        ("lost", sabotage::lost),
-        ("offsets apart", sabotage::offsets_apart),
-    ] {
-        let quiet = play(None).map_err(|noticed| format!("{name}, with every guard: {noticed}"))?;
-        trial.figures.count("events confirmed", quiet.events as u64);
-    }
-    let mut caught: BTreeMap<&'static str, u32> = BTreeMap::new();
+    let controls = controls();
+    nothing_is_noticed_with_every_guard(&controls)?;
+    let mut missed = BTreeSet::new();
     for _ in 0..trial.rounds {
-        for control in CONTROLS.concat() {
-            let verdict = played(control);
-            *caught.entry(control.guard.name()).or_default() += u32::from(verdict.is_err());
-            trial.figures.notes.push(told(&control, &verdict));
+        for (place, control) in controls.iter().enumerate() {
+            let verdict = control.play(Some(control.guard));
+            if verdict.is_ok() {
+                missed.insert(place);
+            }
+            let told = control.told(&verdict);
+            eprintln!("  {told}");
+            trial.figures.notes.push(told);
         }
         trial.round_is_over("every sabotage played once");
     }
-    let all = CONTROLS.concat();
-    let missed: Vec<_> = all.iter().filter(|control| caught[control.guard.name()] < trial.rounds).collect();
-    trial.figures.notes.push(format!("{} of {} sabotages caught", all.len() - missed.len(), all.len()));
-    let unexplained: Vec<_> =
-        missed.iter().filter(|control| control.held_by.is_none()).map(|control| control.guard.name()).collect();
-    match unexplained.as_slice() {
-        [] => Ok(()),
-        names => Err(format!("not caught: {}", names.join(", "))),
+    let all = controls.len();
+    trial.figures.notes.push(format!("{} of {all} sabotages caught", all - missed.len()));
+    let unexplained = missed.iter().map(|place| &controls[*place]).filter(|control| control.held_by.is_none());
+    let names: Vec<String> = unexplained.map(Control::name).collect();
+    if names.is_empty() { Ok(()) } else { Err(format!("not caught: {}", names.join(", "))) }
+}
+
+/// Each play once.
+fn nothing_is_noticed_with_every_guard(controls: &[Control]) -> Result<(), String> {
+    let mut played = BTreeSet::new();
+    for control in controls {
+        let play = match control.play {
+            Play::Processor(play) => play as usize,
+            Play::Other(play) => play as usize,
+        };
+        if played.insert(play) {
+            control.play(None).map_err(|noticed| format!("{}, with every guard: {noticed}", control.name()))?;
+        }
     }
+    Ok(())
 }
 
-/// A rig that gives up waiting has noticed something too.
-fn played(control: Control) -> Result<Quiet, Noticed> {
-    catch_unwind(AssertUnwindSafe(|| (control.play)(Some(control.guard)))).unwrap_or_else(|panic| {
-        let what = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".to_owned());
-        Err(Noticed { by: "the rig", what })
-    })
-}
+impl Control {
+    fn name(&self) -> String {
+        format!("{} {}", self.room, self.guard.name())
+    }
 
-fn told(control: &Control, verdict: &Result<Quiet, Noticed>) -> String {
-    let name = control.guard.name();
-    match (verdict, control.held_by) {
-        (Err(noticed), _) => format!("{name}: caught by {noticed}"),
-        (Ok(_), None) => format!("{name}: NOT CAUGHT"),
-        (Ok(quiet), Some(held_by)) => {
-            let seen = quiet.refused.as_deref().map(|line| format!(" ({})", line.trim())).unwrap_or_default();
-            format!("{name}: NOT CAUGHT: {held_by}{seen}")
+    /// A rig that gives up waiting has noticed something too.
+    fn play(&self, guard: Option<Sabotage>) -> Result<Quiet, Noticed> {
+        let played = catch_unwind(AssertUnwindSafe(|| match self.play {
+            Play::Processor(play) => play(guard),
+            Play::Other(play) => play(guard)
+                .map(|()| Quiet { events: 0, refused: None })
+                .map_err(|what| Noticed { by: "the judge", what }),
+        }));
+        played.unwrap_or_else(|panic| {
+            let what = panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".to_owned());
+            Err(Noticed { by: "the rig", what })
+        })
+    }
+
+    fn told(&self, verdict: &Result<Quiet, Noticed>) -> String {
+        let name = self.name();
+        match (verdict, self.held_by) {
+            (Err(noticed), _) => format!("{name}: caught by {noticed}"),
+            (Ok(_), None) => format!("{name}: NOT CAUGHT"),
+            (Ok(quiet), Some(held_by)) => {
+                let seen = quiet.refused.as_deref().map(|line| format!(" ({})", line.trim())).unwrap_or_default();
+                format!("{name}: NOT CAUGHT: {held_by}{seen}")
+            }
         }
     }
 }
