@@ -11,6 +11,7 @@ use super::fleet::Ops;
 /// Where an actor can die: around the effect, and in the transactions of intent and outcome.
 pub const POINTS: &[Point] = &[
     Point::ActorIntentCommitted,
+    Point::ActorEffectBegins,
     Point::ActorEffectDone,
     Point::AfterSendOffsets,
     Point::CommitSent,
