@@ -9,7 +9,10 @@ mod oracle;
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod archive;
 mod campaign;
+mod disk;
+mod effects;
 mod report;
 
 use std::process::ExitCode;
@@ -22,7 +25,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// All of them, in the order in which they are played.
-const CAMPAIGNS: &[Campaign] = &[];
+const CAMPAIGNS: &[Campaign] = &[archive::CAMPAIGN, disk::CAMPAIGN, effects::CAMPAIGN];
 
 /// Break it, and see whether the log lies.
 ///
