@@ -39,7 +39,8 @@ pub fn crash(effects: &mut Effects, (point, times): (Point, u32)) -> Result<(), 
         .map_err(|error| format!("{}:{times}: {error}", point.name()))?;
     let actor = effects.start("one", Flaw::default());
     effects.wait_until_done(&service)?;
-    actor.stop();
+    // Not asked to end: it may not have begun yet, if all was done before.
+    actor.kill();
     Ok(())
 }
 
@@ -94,7 +95,8 @@ pub fn killed_at_random(effects: &mut Effects, after: Duration) -> Result<(), St
     actor.kill();
     let actor = effects.start("one", Flaw::default());
     effects.wait_until_done(&service)?;
-    actor.stop();
+    // Not asked to end: it may not have begun yet, if all was done before.
+    actor.kill();
     Ok(())
 }
 
@@ -102,7 +104,8 @@ pub fn killed_at_random(effects: &mut Effects, after: Duration) -> Result<(), St
 pub fn survive(effects: &Effects) -> Result<Judged, String> {
     let actor = effects.start("one", Flaw::default());
     let judged = effects.finish()?;
-    actor.stop();
+    // Not asked to end: it may not have begun yet, if all was done before.
+    actor.kill();
     Ok(judged)
 }
 
