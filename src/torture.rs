@@ -57,6 +57,8 @@ named! {
         AfterRewind = "after_rewind",
         /// Actor: an intent is committed, its effect is not begun.
         ActorIntentCommitted = "actor_intent_committed",
+        /// Actor: an intent is committed, and whoever carries it out is about to begin.
+        ActorEffectBegins = "actor_effect_begins",
         /// Actor: an effect has ended, its outcome is not written.
         ActorEffectDone = "actor_effect_done",
         /// Archiver: a partition is assigned and begun where the vault ends, no record was taken.

@@ -36,6 +36,10 @@ const IDLE_COMMIT: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_millis(20);
 /// Most records that are folded before anything else is looked at.
 const BATCH: usize = 500;
+/// How long after the commit of its intent was begun an effect may begin, for each attempt: less than the group waits
+/// for a member that stands still. A process that did stand still begins nothing that another may have taken over. (More
+/// for each attempt, so that a cluster whose commits are slow delays pages, and does not swallow them.)
+const LEASE: Duration = Duration::from_secs(4);
 /// How long effects that are under way may take when partitions are given up. Whoever takes over looks first.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -154,6 +158,11 @@ impl<'a, R: Role> Desk<'a, R> {
                     self.settle(partition, &task, kind);
                 }
                 Report::Seen(seen) => self.decide(partition, &task, seen),
+                // If it is still ours it is taken up again: the intent has no outcome.
+                Report::Lapsed => {
+                    tracing::warn!(%action, target = task.target, "not begun, too long after its intent");
+                    self.work.done(&action);
+                }
             }
         }
     }
@@ -292,19 +301,20 @@ impl<'a, R: Role> Desk<'a, R> {
                 metadata: bookmark.to_string(),
             })
             .collect();
+        let began = Instant::now();
         match self.producer.commit(&offsets, &consumer.group_metadata()?)? {
             Outcome::Committed => {
                 self.committed = places;
                 self.committed_at = Instant::now();
-                self.after_commit();
+                self.after_commit(began);
                 Ok(())
             }
             Outcome::Aborted(error) | Outcome::Fenced(error) | Outcome::InDoubt(error) => Err(error.into()),
         }
     }
 
-    /// What is committed is so: intents are carried out, outcomes settle their tasks.
-    fn after_commit(&mut self) {
+    /// What is committed is so: intents are carried out, outcomes settle their tasks. The commit was begun at `began`.
+    fn after_commit(&mut self, began: Instant) {
         for (partition, event) in std::mem::take(&mut self.outbox) {
             say(self.counters, &event);
             let Some(ledger) = self.ledgers.get_mut(&partition) else { continue };
@@ -316,7 +326,7 @@ impl<'a, R: Role> Desk<'a, R> {
             match ledger.waiting().iter().find(|task| task.action_id == event.action_id) {
                 Some(task) => {
                     torture::reached(Point::ActorIntentCommitted);
-                    self.work.act(task);
+                    self.work.act(task, began + LEASE * event.attempt);
                 }
                 // Somebody else has settled it: not ours any more.
                 None => self.work.done(&event.action_id),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -15,6 +15,7 @@ use super::counters::Counters;
 use super::role::{Role, Task};
 use crate::model::ActionId;
 use crate::model::action::ActionKind;
+use crate::torture::{self, Point};
 
 /// What comes back from the runtime.
 pub(super) enum Report<Seen> {
@@ -22,6 +23,8 @@ pub(super) enum Report<Seen> {
     Seen(Seen),
     /// How an effect ended.
     Ended(ActionKind),
+    /// It was not begun: too long after its intent was committed, another may have taken over by now.
+    Lapsed,
 }
 
 /// Where a task is.
@@ -95,11 +98,17 @@ impl<R: Role> Work<R> {
         self.stages.insert(task.action_id, (task.target.clone(), Stage::Intended(order)));
     }
 
-    /// The intent of a task is committed: does it.
-    pub fn act(&mut self, task: &Arc<Task>) {
+    /// The intent of a task is committed: does it, unless it is `until` or later by then.
+    pub fn act(&mut self, task: &Arc<Task>, until: Instant) {
         let Some((target, Stage::Intended(order))) = self.stages.remove(&task.action_id) else { return };
         let (role, counters, of) = (self.role.clone(), self.counters.clone(), task.clone());
-        let abort = self.spawn(task.action_id, async move { Report::Ended(role.act(&of, order, &counters).await) });
+        let abort = self.spawn(task.action_id, async move {
+            torture::reached(Point::ActorEffectBegins);
+            if Instant::now() >= until {
+                return Report::Lapsed;
+            }
+            Report::Ended(role.act(&of, order, &counters).await)
+        });
         self.stages.insert(task.action_id, (target, Stage::Acting(abort)));
     }
 
@@ -141,7 +150,7 @@ impl<R: Role> Work<R> {
             let (action, report) = self.reports.recv_timeout(timeout).ok()?;
             let report = match (self.stages.get(&action), report) {
                 (Some((_, Stage::Looking(_))), Some(report @ Report::Seen(_)))
-                | (Some((_, Stage::Acting(_))), Some(report @ Report::Ended(_))) => report,
+                | (Some((_, Stage::Acting(_))), Some(report @ (Report::Ended(_) | Report::Lapsed))) => report,
                 // A defect of ours, which must not block the target for ever.
                 (Some((_, Stage::Looking(_))), None) => {
                     let reason = "the look broke off".to_owned();
@@ -184,6 +193,91 @@ impl<R: Role> Drop for Work<R> {
             if let Stage::Looking(abort) | Stage::Acting(abort) = stage {
                 abort.abort();
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::actors::ledger::Ledger;
+    use crate::actors::role::{AskedBy, Decision};
+    use crate::model::action::ActionEvent;
+    use crate::model::incident::IncidentEvent;
+    use crate::model::{IncidentId, ServiceId};
+
+    /// Counts its effects.
+    #[derive(Default)]
+    struct Counting(AtomicU32);
+
+    impl Role for Counting {
+        type Seen = ();
+        type Order = ();
+
+        fn name(&self) -> &'static str {
+            "counting"
+        }
+
+        fn asked(&self, _: i64, _: &IncidentEvent, _: &Ledger) -> Vec<Task> {
+            Vec::new()
+        }
+
+        fn before_looking(&self, _: &Task, _: &Ledger, _: i64) -> Option<ActionKind> {
+            None
+        }
+
+        async fn look(&self, _: &Task) {}
+
+        fn decide(&self, _: &Task, (): (), _: &Ledger, _: i64) -> Decision<()> {
+            Decision::Begin { goal: BTreeMap::new(), order: () }
+        }
+
+        async fn act(&self, _: &Task, (): (), _: &Counters) -> ActionKind {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            ActionKind::Done { detail: BTreeMap::new() }
+        }
+    }
+
+    fn task() -> Arc<Task> {
+        let incident = IncidentId { service: ServiceId::new("scanner").unwrap(), generation: 1 };
+        let asked_by = AskedBy::Action(Box::new(ActionEvent {
+            kind: ActionKind::Unknown { reason: String::new() },
+            action_id: ActionId::of(&incident, 1, 1),
+            incident: incident.clone(),
+            service: incident.service.clone(),
+            verb: "scale".to_owned(),
+            actor: "autoscaler".to_owned(),
+            at: 0,
+            target: None,
+            attempt: 1,
+            dry_run: false,
+        }));
+        Arc::new(Task {
+            action_id: ActionId::of(&incident, 2, 1),
+            incident,
+            verb: "page".to_owned(),
+            target: "default".to_owned(),
+            at_ms: 0,
+            asked_by,
+        })
+    }
+
+    /// A process that stood still between the commit of its intent and the effect does not know who owns it now.
+    #[test]
+    fn an_effect_is_not_begun_long_after_its_intent_was_committed() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (role, task) = (Arc::new(Counting::default()), task());
+        let mut work = Work::new(role.clone(), Arc::default(), runtime.handle().clone());
+        let now = Instant::now();
+        for (until, begun) in [(now, 0), (now + Duration::from_secs(3_600), 1)] {
+            work.intend(&task, ());
+            work.act(&task, until);
+            let (action, report) = work.report(Duration::from_secs(60)).unwrap();
+            assert_eq!((action, matches!(report, Report::Lapsed)), (task.action_id, begun == 0));
+            assert_eq!(role.0.load(Ordering::Relaxed), begun);
+            work.done(&action);
         }
     }
 }

@@ -19,7 +19,7 @@ fn wakes_at(name: &str, kind: Kind, point: Point, over: bool) {
 
 #[test]
 fn an_autoscaler_that_wakes_before_its_effect_has_none() {
-    wakes_at("scaler-intent", Kind::Autoscaler, Point::ActorIntentCommitted, false);
+    wakes_at("scaler-intent", Kind::Autoscaler, Point::ActorEffectBegins, false);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn an_autoscaler_that_wakes_after_its_effect_adds_no_outcome() {
 /// Its page would come after the clear, and nobody would ever clear it.
 #[test]
 fn a_pager_that_wakes_when_all_is_over_raises_no_alert() {
-    wakes_at("pager-over", Kind::Pager, Point::ActorIntentCommitted, true);
+    wakes_at("pager-over", Kind::Pager, Point::ActorEffectBegins, true);
 }
 
 #[test]

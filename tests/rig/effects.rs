@@ -49,8 +49,8 @@ impl Kind {
 /// How a process differs from a sound one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Flaw {
-    /// Dies when it reaches this point.
-    pub dies_at: Option<Point>,
+    /// Dies when it reaches this point, for the so manieth time.
+    pub dies_at: Option<(Point, u32)>,
     /// Stands still when it reaches this point.
     pub freezes_at: Option<Point>,
     /// Has lost this guard.
@@ -127,9 +127,8 @@ impl Effects {
         command.args(["act", self.kind.name(), "--brokers", self.fleet.settings.brokers()]);
         command.args(["--topic-prefix", &self.fleet.prefix, "--group", &self.group, "--instance", instance]);
         command.arg("--config").arg(kept_file(&format!("{}ops.toml", self.fleet.prefix)));
-        let point = |point: Option<Point>| point.map(Point::name);
-        command.envs(point(flaw.dies_at).map(|name| ("OPS_CRASH_AT", name)));
-        command.envs(point(flaw.freezes_at).map(|name| ("OPS_FREEZE_AT", name)));
+        command.envs(flaw.dies_at.map(|(point, times)| ("OPS_CRASH_AT", format!("{}:{times}", point.name()))));
+        command.envs(flaw.freezes_at.map(|point| ("OPS_FREEZE_AT", point.name())));
         command.envs(flaw.without.map(|guard| ("OPS_SABOTAGE", guard.name())));
         let log = kept_file(&format!("{}{instance}.log", self.fleet.prefix));
         self.logs.lock().unwrap().insert(log.clone());

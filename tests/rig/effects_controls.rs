@@ -35,7 +35,7 @@ fn repeated_write(guard: Option<Sabotage>) -> Result<(), String> {
     let mut effects = Effects::new("repeated", Kind::Autoscaler);
     settle(&effects)?;
     let service = effects.ask();
-    let mut actor = effects.start("one", Flaw { dies_at: Some(Point::ActorEffectDone), ..Flaw::default() });
+    let mut actor = effects.start("one", Flaw { dies_at: Some((Point::ActorEffectDone, 1)), ..Flaw::default() });
     effects.wait_for("its death", || !actor.is_alive())?;
     let actor = effects.start("one", Flaw { without: guard, ..Flaw::default() });
     effects.wait_until_done(&service)?;

@@ -8,13 +8,18 @@ use hms_ops::torture::Point;
 use super::effects::{Effects, Flaw, Judged};
 use super::fleet::Ops;
 
-/// Where an actor can die: around the effect, and in the transactions of intent and outcome.
-pub const POINTS: &[Point] = &[
-    Point::ActorIntentCommitted,
-    Point::ActorEffectDone,
-    Point::AfterSendOffsets,
-    Point::CommitSent,
-    Point::AfterCommit,
+/// Where an actor can die, and at which time: around the effect, and in its transactions. The first of them takes the
+/// partitions over, the second has the intent, the third the outcome.
+pub const POINTS: &[(Point, u32)] = &[
+    (Point::AfterSendOffsets, 1),
+    (Point::AfterSendOffsets, 2),
+    (Point::CommitSent, 2),
+    (Point::ActorIntentCommitted, 1),
+    (Point::ActorEffectBegins, 1),
+    (Point::ActorEffectDone, 1),
+    (Point::AfterSendOffsets, 3),
+    (Point::CommitSent, 3),
+    (Point::AfterCommit, 3),
 ];
 
 /// Waits for a first actor's first commit, and ends it: everything that is asked from then on is the group's business.
@@ -25,14 +30,17 @@ pub fn settle(effects: &Effects) -> Result<(), String> {
     Ok(())
 }
 
-/// It dies at `point`, at once or while it does what was asked, and starts again. The group is settled.
-pub fn crash(effects: &mut Effects, point: Point) -> Result<(), String> {
+/// It dies at `point` while it does what was asked, and starts again. The group is settled.
+pub fn crash(effects: &mut Effects, (point, times): (Point, u32)) -> Result<(), String> {
     let service = effects.ask();
-    let mut actor = effects.start("one", Flaw { dies_at: Some(point), ..Flaw::default() });
-    effects.wait_for("its death", || !actor.is_alive()).map_err(|error| format!("{}: {error}", point.name()))?;
+    let mut actor = effects.start("one", Flaw { dies_at: Some((point, times)), ..Flaw::default() });
+    effects
+        .wait_for("its death", || !actor.is_alive())
+        .map_err(|error| format!("{}:{times}: {error}", point.name()))?;
     let actor = effects.start("one", Flaw::default());
     effects.wait_until_done(&service)?;
-    actor.stop();
+    // Not asked to end: it may not have begun yet, if all was done before.
+    actor.kill();
     Ok(())
 }
 
@@ -87,7 +95,8 @@ pub fn killed_at_random(effects: &mut Effects, after: Duration) -> Result<(), St
     actor.kill();
     let actor = effects.start("one", Flaw::default());
     effects.wait_until_done(&service)?;
-    actor.stop();
+    // Not asked to end: it may not have begun yet, if all was done before.
+    actor.kill();
     Ok(())
 }
 
@@ -95,7 +104,8 @@ pub fn killed_at_random(effects: &mut Effects, after: Duration) -> Result<(), St
 pub fn survive(effects: &Effects) -> Result<Judged, String> {
     let actor = effects.start("one", Flaw::default());
     let judged = effects.finish()?;
-    actor.stop();
+    // Not asked to end: it may not have begun yet, if all was done before.
+    actor.kill();
     Ok(judged)
 }
 

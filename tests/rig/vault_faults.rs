@@ -129,7 +129,8 @@ pub fn wait_for_words(ops: &mut Ops, text: &str) -> Result<(), String> {
 /// What it says while a segment cannot be stored.
 pub const REFUSED: &str = "the vault does not take a segment";
 
-/// No room for the larger segments: they fail at `bytes`, nothing of them is acknowledged; then there is room.
+/// No room for the larger segments: they fail at `bytes`, nothing of them is acknowledged; then there is room. What the
+/// archiver says lies on the same disk, and soon has no room either.
 pub fn disk_fills_up(archive: &Archive, bytes: u64) -> Result<Checked, String> {
     let mut writer = Writer::new(archive, bytes);
     writer.write_all(40);
@@ -141,6 +142,14 @@ pub fn disk_fills_up(archive: &Archive, bytes: u64) -> Result<Checked, String> {
     }
     wait_for_words(&mut archiver, REFUSED)?;
     archive.check_acknowledged_for(Duration::from_secs(2))?;
+    let deadline = Instant::now() + PATIENCE;
+    while (archiver.said().len() as u64) < bytes {
+        if Instant::now() >= deadline || !archiver.is_alive() {
+            return Err(format!("its log has room left\n{}", archiver.said()));
+        }
+        // Nothing tells that a file has grown.
+        std::thread::sleep(Duration::from_millis(50));
+    }
     if !archiver.is_alive() {
         return Err(format!("a full disk ended it\n{}", archiver.said()));
     }

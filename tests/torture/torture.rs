@@ -9,6 +9,7 @@ mod oracle;
 #[path = "../rig/mod.rs"]
 mod rig;
 
+mod archive;
 mod campaign;
 mod clocks;
 mod controls;
@@ -19,6 +20,8 @@ mod kills;
 mod outage;
 mod points;
 mod poison;
+mod disk;
+mod effects;
 mod report;
 mod stage;
 mod zombies;
@@ -44,6 +47,9 @@ const CAMPAIGNS: &[Campaign] = &[
     held::CAMPAIGN,
     clocks::CAMPAIGN,
     poison::CAMPAIGN,
+    archive::CAMPAIGN,
+    disk::CAMPAIGN,
+    effects::CAMPAIGN,
     controls::CAMPAIGN,
 ];
 
