@@ -17,6 +17,8 @@ mod alter;
 mod context;
 pub mod error;
 pub mod group;
+#[cfg(test)]
+mod injected;
 pub mod offsets;
 pub mod producer;
 pub mod reader;
