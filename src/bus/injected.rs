@@ -92,13 +92,23 @@ fn commit(producer: &mut TransactionalProducer, consumer: &GroupConsumer) -> Res
     producer.commit(&[offset], &consumer.group_metadata()?)
 }
 
+/// A producer that has made its connections, and has a record in an open transaction.
+fn settled(settings: &Settings, consumer: &GroupConsumer) -> TransactionalProducer {
+    loop {
+        let mut producer = TransactionalProducer::new(settings, "tx").unwrap();
+        assert!(matches!(commit(&mut producer, consumer).unwrap(), Outcome::Committed), "the mock commits");
+        // On a busy machine a connection may be lost, and the producer with it.
+        if send(&mut producer).is_ok() {
+            return producer;
+        }
+    }
+}
+
 fn produce(call: Call, settings: &Settings, inject: impl Fn()) -> Came {
     let consumer = GroupConsumer::subscribe(settings, TOPIC, &member()).unwrap();
-    let mut producer = TransactionalProducer::new(settings, "tx").unwrap();
-    assert!(matches!(commit(&mut producer, &consumer).unwrap(), Outcome::Committed), "the mock commits");
+    let mut producer = settled(settings, &consumer);
+    // Without a record that has arrived there is nothing to be aborted at the cluster.
     if call == Call::Abort {
-        send(&mut producer).unwrap();
-        // Without a record that has arrived there is nothing to be aborted at the cluster.
         producer.flush().unwrap();
     }
     inject();
@@ -112,6 +122,7 @@ fn produce(call: Call, settings: &Settings, inject: impl Fn()) -> Came {
         }),
     };
     let came = came.unwrap_or_else(|error| Came::Failed(error.verdict()));
+    let next = send(&mut producer).map_err(|error| error.verdict());
     match came {
         Came::Done if next == Err(Verdict::Recreate) => return Came::DoneInDoubt,
         Came::Aborted if next == Err(Verdict::Recreate) => return Came::AbortedInDoubt,
