@@ -8,6 +8,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
@@ -52,7 +54,8 @@ impl GroupMetadata {
 
 /// A member of a group, used by one thread.
 pub struct GroupConsumer {
-    client: BaseConsumer<Demands>,
+    /// Taken when we are dropped, see there.
+    client: ManuallyDrop<BaseConsumer<Demands>>,
     offsets: Offsets,
     topic: String,
     /// The partitions that are ours, with the offset they were started or moved to; `None` before the start.
@@ -75,6 +78,7 @@ impl GroupConsumer {
         client.subscribe(&[topic]).map_err(failed())?;
         let offsets = Offsets::new(settings)?;
         let watch = Watch::start(settings, topic, member)?;
+        let client = ManuallyDrop::new(client);
         Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default(), _watch: watch })
     }
 
@@ -376,6 +380,20 @@ impl GroupConsumer {
 impl Drop for GroupConsumer {
     fn drop(&mut self) {
         self.client.context().let_go(&self.client);
+        // SAFETY: nobody uses it after us.
+        let client = unsafe { ManuallyDrop::take(&mut self.client) };
+        // The client's own end has no limit, and once in a while never comes: an answer to a last rebalance is not
+        // taken by a group that is through with us. Our successor takes our place by its name in any case.
+        let (done, ended) = channel();
+        // Without a thread it ends right here.
+        let _ = std::thread::Builder::new().name("leaving a group".to_owned()).spawn(move || {
+            drop(client);
+            // Nobody listens if it took too long.
+            let _ = done.send(());
+        });
+        if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(topic = self.topic, "a consumer does not end and is left behind");
+        }
     }
 }
 

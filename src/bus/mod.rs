@@ -17,6 +17,8 @@ mod alter;
 mod context;
 pub mod error;
 pub mod group;
+#[cfg(test)]
+mod injected;
 pub mod offsets;
 mod orphans;
 pub mod producer;

@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
-use rdkafka::util::Timeout;
 
 use super::context::{Deliveries, UNTRACKED};
 use super::error::{Error, Place};
@@ -37,8 +36,10 @@ use crate::torture::{self, Point, Sabotage};
 
 /// How long `init_transactions` may take: the coordinator first ends what a predecessor left open.
 const INIT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long one call that the client says to repeat is repeated. Beyond it the cluster has given up the
-/// transaction anyway.
+/// How long a call may take, and one that the client says to repeat is repeated. Beyond it the cluster has given up the
+/// transaction anyway. It holds for commit and abort too, which the client would rather have without a limit: a call
+/// that is cut short there has lost step, but its object is in doubt and nothing is called on it again. Without a limit
+/// a coordinator that loads for ever, or is away, would hold the worker for as long, deaf to its group and to a stop.
 const PATIENCE: Duration = TRANSACTION_TIMEOUT;
 
 /// Between two of those calls.
@@ -156,20 +157,31 @@ impl TransactionalProducer {
 
     /// A refused send carries no flags: the client tells by its code, and by its own state, what has happened.
     fn send_failed(&mut self, error: KafkaError, place: Place) -> Error {
-        let verdict = match (&error, self.client.client().fatal_error()) {
-            (_, Some((code, _))) => {
-                self.state = State::InDoubt;
-                match Verdict::of_code(code) {
-                    Verdict::Fenced => Verdict::Fenced,
-                    _ => Verdict::Recreate,
-                }
+        if let Some((code, cause)) = self.client.client().fatal_error() {
+            self.state = State::InDoubt;
+            let verdict = match Verdict::of_code(code) {
+                verdict @ (Verdict::Fenced | Verdict::Fatal) => verdict,
+                _ => Verdict::Recreate,
+            };
+            return Error::judged("sending a record", place, verdict, cause);
+        }
+        // The record itself mostly tells no more than that its transaction has failed.
+        let failure = self.failure();
+        let failures = [Some(&error), failure.as_ref()].into_iter().flatten();
+        for failure in failures {
+            if let verdict @ (Verdict::Fenced | Verdict::Fatal) = Verdict::of(failure) {
+                return Error::judged("sending a record", place, verdict, failure);
             }
-            (error, None) if Verdict::of(error) == Verdict::Fatal => Verdict::Fatal,
-            // `State`: the transaction has already failed. `QueueFull`: nothing was delivered for as long as it may
-            // live.
-            (_, None) => Verdict::AbortAndRewind,
-        };
-        Error::judged("sending a record", place, verdict, error)
+        }
+        // Also `QueueFull`: nothing was delivered for as long as the transaction may live.
+        Error::judged("sending a record", place, Verdict::AbortAndRewind, failure.unwrap_or(error))
+    }
+
+    /// Why the open transaction has failed, if it has.
+    fn failure(&self) -> Option<KafkaError> {
+        // With a transaction open this begins nothing: the client refuses, and says why nothing but an abort is left.
+        let refused = self.client.begin_transaction().err()?;
+        matches!(&refused, KafkaError::Transaction(error) if error.txn_requires_abort()).then_some(refused)
     }
 
     /// Waits until everything that was sent is delivered.
@@ -217,7 +229,7 @@ impl TransactionalProducer {
         }
         torture::reached(Point::AfterSendOffsets);
         torture::reached_with_a_moment_left(Point::CommitSent);
-        match self.end("committing", |client| client.commit_transaction(Timeout::Never)) {
+        match self.end("committing", |client| client.commit_transaction(PATIENCE)) {
             Ok(()) => {
                 torture::reached(Point::AfterCommit);
                 Ok(Outcome::Committed)
@@ -239,7 +251,7 @@ impl TransactionalProducer {
     pub fn commit_without_offsets(&mut self) -> Result<Outcome, Error> {
         self.begin()?;
         self.flush()?;
-        match self.end("committing", |client| client.commit_transaction(Timeout::Never)) {
+        match self.end("committing", |client| client.commit_transaction(PATIENCE)) {
             Ok(()) => Ok(Outcome::Committed),
             Err(error) => self.failed(error),
         }
@@ -283,7 +295,7 @@ impl TransactionalProducer {
         if self.state == State::Idle {
             return Ok(());
         }
-        self.end("aborting", |client| client.abort_transaction(Timeout::Never)).map_err(|error| {
+        self.end("aborting", |client| client.abort_transaction(PATIENCE)).map_err(|error| {
             self.state = State::InDoubt;
             match error.verdict() {
                 Verdict::Fenced | Verdict::Fatal => error,

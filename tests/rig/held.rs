@@ -20,6 +20,9 @@ use super::proxy::{Caught, Proxy, Request, key};
 /// `UNKNOWN_SERVER_ERROR`: the client calls the transaction abortable.
 pub const UNKNOWN: i16 = -1;
 
+/// So often a process is started that ends before it has joined the group.
+const STARTS: u32 = 5;
+
 /// What becomes of the end of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -84,9 +87,20 @@ impl Lane {
         Self { fleet, proxy, load, ops: None }
     }
 
-    /// Starts the process, which takes its own place if it was killed.
+    /// Starts the process, which takes its own place if it was killed, and waits until it has joined the group. On a
+    /// busy machine it may not find the cluster in time, and end: whoever keeps it alive starts it again.
     pub fn start(&self, environment: &[(&str, &str)]) -> Ops {
-        self.fleet.start_at(&self.proxy.brokers(), "one", &[], environment)
+        let joins = self.proxy.catch(|request| request.key() == key::JOIN_GROUP);
+        for _ in 0..STARTS {
+            let mut ops = self.fleet.start_at(&self.proxy.brokers(), "one", &[], environment);
+            while ops.is_alive() {
+                if let Some(join) = joins.wait_for(Duration::from_millis(50)) {
+                    join.pass();
+                    return ops;
+                }
+            }
+        }
+        panic!("{} does not start", self.fleet.prefix);
     }
 
     /// Plays one round, at the end of which commits go on as if nothing had been. Says how long that took after the end
@@ -100,8 +114,11 @@ impl Lane {
         self.ops = Some(ops);
         self.fleet.wait_until_beyond_now();
         let took = began.elapsed();
-        if let Some(other) = other {
-            other.stop();
+        if let Some(mut other) = other {
+            match other.is_alive() {
+                true => other.stop(),
+                false => assert!(other.said().contains("no Kafka answers"), "{}", other.said()),
+            }
         }
         took
     }
@@ -171,12 +188,13 @@ impl Lane {
     }
 
     /// The load ends, the process catches up and stops. Says what there is to be judged.
-    pub fn finish(self) -> Arc<Fleet> {
-        let Self { fleet, proxy, load, ops } = self;
+    pub fn finish(mut self) -> Arc<Fleet> {
+        let ops = self.ops.take().unwrap_or_else(|| self.start(&[]));
+        let Self { fleet, proxy, load, .. } = self;
         load.stop();
-        let ops = ops.unwrap_or_else(|| fleet.start_at(&proxy.brokers(), "one", &[], &[]));
         fleet.wait_until_caught_up();
         ops.stop();
+        drop(proxy);
         fleet
     }
 }

@@ -19,6 +19,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::cluster::PATIENCE;
 
@@ -30,6 +31,8 @@ pub mod key {
     pub const METADATA: i16 = 3;
     /// Where the coordinator is.
     pub const FIND_COORDINATOR: i16 = 10;
+    /// A member wants to be in its group.
+    pub const JOIN_GROUP: i16 = 11;
     /// A partition becomes part of the transaction.
     pub const ADD_PARTITIONS: i16 = 24;
     /// The group's offsets become part of the transaction.
@@ -161,6 +164,11 @@ impl Trap {
     /// Waits for the request.
     pub fn wait(self, what: &str) -> Caught {
         self.0.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("no {what} has come by: {error}"))
+    }
+
+    /// Waits for it a while.
+    pub fn wait_for(&self, timeout: Duration) -> Option<Caught> {
+        self.0.recv_timeout(timeout).ok()
     }
 }
 
