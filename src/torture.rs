@@ -49,6 +49,8 @@ named! {
 named! {
     /// A guard that can be taken away.
     Sabotage {
+        /// Processor: a record is consumed and noted nowhere.
+        CountLost = "count_lost",
         /// Processor: outputs are committed without the offsets; those follow with the next commit, on their own.
         OffsetsOutsideTransaction = "offsets_outside_transaction",
     }

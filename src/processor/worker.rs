@@ -30,6 +30,8 @@ use crate::processor::publish::{self, Forward};
 use crate::processor::read::Decoded;
 use crate::processor::restore::{Takeover, is_appended_by_broker};
 use crate::processor::task::Task;
+use crate::telemetry::processor::{Ended, NotConserved, TakenOver};
+use crate::torture::{self, Sabotage};
 
 /// The longest a poll waits: ticks are due by the host's clock.
 const POLL: Duration = Duration::from_millis(20);
@@ -102,7 +104,7 @@ impl Worker {
         let now = Instant::now();
         self.fenced.retain(|at| now.duration_since(*at) < FENCED_WITHIN);
         self.fenced.push(now);
-        tracing::warn!(worker = self.name, "fenced: somebody has taken over, joining the group again");
+        Ended::Fenced.emit(&self.name, &self.shared.metrics);
         if self.fenced.len() >= FENCED_TIMES {
             return Err(Error::Fenced { instance: self.name.clone() });
         }
@@ -111,6 +113,7 @@ impl Worker {
 
     fn session(&self) -> Result<()> {
         let shared = &self.shared;
+        shared.metrics.leave(&self.name);
         // Before joining: whatever a predecessor of this name left open is aborted.
         let producer = TransactionalProducer::new(&shared.settings, &shared.transactional_id(&self.name))?;
         let member = Member { group: shared.group.clone(), instance: self.name.clone() };
@@ -154,6 +157,7 @@ impl Session {
         if !self.waiting.is_empty() {
             self.commit_if_dirty(consumer)?;
             self.restore(consumer)?;
+            self.tell_holdings();
         }
         // 4: specs take effect, quiet partitions are ticked.
         self.apply_specs()?;
@@ -213,7 +217,9 @@ impl Session {
         let decoded = Decoded::of(message);
         let outcome = task.core.step(decoded.record(), &mut self.effects);
         task.counts.consumed += 1;
-        task.counts.note(outcome);
+        if !torture::is_without(Sabotage::CountLost) {
+            task.counts.note(outcome);
+        }
         task.position = message.offset() + 1;
         task.at_end = false;
         self.dirty = true;
@@ -254,7 +260,8 @@ impl Session {
                 task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
             }
             consumer.start(partition, task.position)?;
-            tracing::info!(worker = self.name, partition, position = task.position, took = ?began.elapsed(), "taken over");
+            let taken = TakenOver { partition, position: task.position, took: began.elapsed() };
+            taken.emit(&self.name, &self.shared.metrics);
             self.tasks.insert(partition, task);
             self.waiting.remove(&partition);
         }
@@ -336,6 +343,7 @@ impl Session {
     fn prepare(&mut self, consumer: &GroupConsumer, released: &BTreeSet<i32>) -> Result<Vec<PartitionOffset>> {
         for (&partition, task) in &self.tasks {
             if !task.counts.is_conserved() {
+                NotConserved { partition }.emit(&self.name, &self.shared.metrics);
                 return Err(Error::NotConserved { partition, counts: task.counts.clone() });
             }
         }
@@ -362,6 +370,10 @@ impl Session {
             CommitOutcome::Committed => {
                 (self.dirty, self.hurry) = (false, false);
                 self.committed_at = Instant::now();
+                Ended::Committed.emit(&self.name, &self.shared.metrics);
+                for (&partition, task) in &mut self.tasks {
+                    task.note_committed(partition, &self.shared.metrics);
+                }
                 Ok(())
             }
             CommitOutcome::Aborted(error) | CommitOutcome::Fenced(error) | CommitOutcome::InDoubt(error) => {
@@ -380,13 +392,13 @@ impl Session {
         };
         match error.verdict() {
             Verdict::Retry | Verdict::AbortAndRewind => {
-                tracing::warn!(worker = self.name, %error, "rewinding to what is committed");
+                Ended::Rewound(&error).emit(&self.name, &self.shared.metrics);
                 if self.producer.abort().is_err() {
                     self.renew_producer()?;
                 }
             }
             Verdict::Recreate => {
-                tracing::warn!(worker = self.name, %error, "a new producer, and back to what is committed");
+                Ended::Rewound(&error).emit(&self.name, &self.shared.metrics);
                 self.renew_producer()?;
             }
             Verdict::Fenced | Verdict::Fatal => return Err(error.into()),
@@ -407,7 +419,12 @@ impl Session {
             self.waiting.insert(partition);
         }
         self.forget();
+        self.tell_holdings();
         Ok(())
+    }
+
+    fn tell_holdings(&self) {
+        self.shared.metrics.hold(&self.name, self.tasks.len(), self.waiting.len());
     }
 
     /// Nothing of the transaction is left.
@@ -421,6 +438,7 @@ impl Session {
 impl Rebalance for Session {
     fn assigned(&mut self, _: &GroupConsumer, partitions: &[i32]) {
         self.waiting.extend(partitions);
+        self.tell_holdings();
     }
 
     fn revoked(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
@@ -432,11 +450,13 @@ impl Rebalance for Session {
         }
         self.tasks.retain(|partition, _| !ours.contains(partition));
         self.waiting.retain(|partition| !ours.contains(partition));
+        self.tell_holdings();
     }
 
     fn lost(&mut self, _: &GroupConsumer, partitions: &[i32]) {
         self.tasks.retain(|partition, _| !partitions.contains(partition));
         self.waiting.retain(|partition| !partitions.contains(partition));
+        self.tell_holdings();
         // The open transaction holds effects of partitions that may be somebody else's by now.
         let place = bus::error::Place::topic(&self.shared.topics.metrics);
         self.failure = Some(bus::Error::rewind("keeping partitions", place, "they were lost").into());

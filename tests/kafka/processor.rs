@@ -18,6 +18,8 @@ mod gap;
 mod kills;
 #[path = "processor/leaps.rs"]
 mod leaps;
+#[path = "processor/metrics.rs"]
+mod metrics;
 #[path = "processor/moves.rs"]
 mod moves;
 #[path = "processor/outage.rs"]
