@@ -6,7 +6,7 @@
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
-use super::{Finding, Severity, diagnose};
+use super::{Finding, Severity};
 
 /// Deepest nesting of maps and lists.
 const MAX_DEPTH: usize = 16;
@@ -89,7 +89,7 @@ pub(super) fn load(text: &str) -> Result<Node, Finding> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let mark = error.marker();
-            let pos = within(text, Pos { line: mark.line().max(1), column: mark.col() + 1 });
+            let pos = Pos { line: mark.line().max(1), column: mark.col() + 1 };
             if error.info() == TOO_DEEP { too_deep(pos) } else { not_yaml(pos, error.info()) }
         })?;
         builder.take(event, span)?;
@@ -99,16 +99,6 @@ pub(super) fn load(text: &str) -> Result<Node, Finding> {
         Some(root) => Ok(root),
         None => Err(empty()),
     }
-}
-
-/// The parser puts what is missing at the end of a text without a last line break on a line that is not there.
-fn within(text: &str, pos: Pos) -> Pos {
-    let (mut last, mut length) = (1, 0);
-    for (number, line) in (1..=pos.line).zip(diagnose::lines(text)) {
-        (last, length) = (number, line.chars().count());
-    }
-    let column = if last < pos.line { length + 1 } else { pos.column.min(length + 1) };
-    Pos { line: last, column }
 }
 
 fn not_yaml(pos: Pos, why: &str) -> Finding {

@@ -3,8 +3,8 @@
 //!
 //! One file a promise: `audit`, `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs), `crowd`
 //! (processes come and go), `zombies` (one that was thought dead), `outage` (of the broker), `leaps` (of clocks, and
-//! what a restart must not forget), `poison`, `metrics` (the numbers that are scraped), `gap` (a log that no longer holds where we stopped). The long form of
-//! many of them is `cargo torture`.
+//! what a restart must not forget), `poison`, `metrics` (the numbers that are scraped), `gap` (a log that no longer
+//! holds where we stopped). The long form of many of them is `cargo torture`.
 
 #[path = "processor/audit.rs"]
 mod audit;
