@@ -79,6 +79,8 @@ named! {
         AbortAfterCommit = "abort_after_commit",
         /// Bus: a producer is used on although a request of its last transaction may still arrive.
         NoRecreate = "no_recreate",
+        /// Processor: a record is consumed and noted nowhere.
+        CountLost = "count_lost",
         /// Processor: outputs are committed without the offsets; those follow with the next commit, on their own.
         OffsetsOutsideTransaction = "offsets_outside_transaction",
         /// Processor: the consumer commits its positions by itself, outside of any transaction.

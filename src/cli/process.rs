@@ -1,10 +1,16 @@
 //! `ops process`: the processor as a service.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+
+use anyhow::Context;
 
 use crate::cli::connect::Connect;
 use crate::cli::stop::StopSignal;
 use crate::processor::{Processor, ProcessorOptions};
+use crate::telemetry::http::Server;
+use crate::telemetry::processor::ProcessorMetrics;
 
 /// Turn readings on ops.metrics into incidents on ops.incidents, exactly once.
 ///
@@ -31,6 +37,9 @@ pub struct Args {
     /// generations go on.
     #[arg(long)]
     accept_gap: bool,
+    /// Serve /metrics, /healthz and /readyz here: no login and no TLS, so on loopback unless another address is given.
+    #[arg(long, env = "OPS_METRICS", value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9464")]
+    metrics: Option<SocketAddr>,
     /// Take append times that producers made up (message.timestamp.type=CreateTime); no ticks then. For tests.
     #[arg(long, hide = true)]
     simulated_time: bool,
@@ -43,6 +52,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<bool> {
     let stop = StopSignal::install()?;
     let (settings, topics) = args.connect.reach("ops-processor")?;
+    let metrics = Arc::new(ProcessorMetrics::default());
+    let server = args.metrics.map(|address| {
+        Server::start(address, metrics.clone()).with_context(|| format!("cannot serve metrics on {address}"))
+    });
+    let _server = server.transpose()?;
     let processor = Processor::start(ProcessorOptions {
         group: args.group.clone(),
         instance: args.instance.clone(),
@@ -50,6 +64,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         commit_interval: Duration::from_millis(args.commit_interval_ms),
         accept_gap: args.accept_gap,
         simulated_time: args.simulated_time,
+        metrics,
         ..ProcessorOptions::new(settings, topics)
     })?;
     stop.wait_until(|| processor.is_finished());

@@ -43,6 +43,19 @@ impl Counts {
         }
     }
 
+    /// What came since `before`, which lies in the past of these counts.
+    pub fn since(&self, before: &Self) -> Self {
+        let was = |reason| before.rejected.get(reason).copied().unwrap_or(0);
+        Self {
+            consumed: self.consumed - before.consumed,
+            counted: self.counted - before.counted,
+            late: self.late - before.late,
+            ticks: self.ticks - before.ticks,
+            forwarded: self.forwarded - before.forwarded,
+            rejected: self.rejected.iter().map(|(reason, number)| (*reason, number - was(reason))).collect(),
+        }
+    }
+
     /// INV-12.
     pub fn is_conserved(&self) -> bool {
         self.consumed == self.counted + self.rejected.values().sum::<u64>() + self.forwarded + self.ticks

@@ -10,6 +10,7 @@ use crate::model::topics::Topics;
 use crate::processor::error::{Error, Result};
 use crate::processor::registry::Registry;
 use crate::processor::worker::Worker;
+use crate::telemetry::processor::ProcessorMetrics;
 use crate::torture::{self, Sabotage};
 
 /// How a processor runs.
@@ -31,6 +32,8 @@ pub struct ProcessorOptions {
     pub accept_gap: bool,
     /// Take append times that producers made up (tests, benchmarks); no ticks then.
     pub simulated_time: bool,
+    /// Where its workers note what they do.
+    pub metrics: Arc<ProcessorMetrics>,
 }
 
 impl ProcessorOptions {
@@ -45,6 +48,7 @@ impl ProcessorOptions {
             commit_interval: Duration::from_millis(100),
             accept_gap: false,
             simulated_time: false,
+            metrics: Arc::default(),
         }
     }
 }
@@ -65,6 +69,7 @@ pub(super) struct Shared {
     pub accept_gap: bool,
     pub simulated_time: bool,
     pub registry: Registry,
+    pub metrics: Arc<ProcessorMetrics>,
     #[cfg(feature = "torture")]
     late_offsets: std::sync::Mutex<Vec<PartitionOffset>>,
 }
@@ -87,6 +92,7 @@ impl Processor {
             accept_gap: options.accept_gap,
             simulated_time: options.simulated_time,
             registry,
+            metrics: options.metrics,
             #[cfg(feature = "torture")]
             late_offsets: std::sync::Mutex::default(),
         });

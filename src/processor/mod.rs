@@ -28,4 +28,5 @@ pub use cut::RestoreError;
 pub use error::Error;
 pub use group::{Processor, ProcessorOptions};
 pub use marks::CutMark;
+pub use metadata::Metadata;
 pub use publish::PARTITION_KEY;

@@ -10,6 +10,7 @@ use crate::processor::error::Result;
 use crate::processor::metadata::Metadata;
 use crate::processor::publish;
 use crate::processor::restore::Restored;
+use crate::telemetry::processor::{Committed, ProcessorMetrics};
 
 /// At most five ticks a second.
 const TICK_EVERY: Duration = Duration::from_millis(200);
@@ -23,6 +24,8 @@ pub(super) struct Task {
     pub position: i64,
     /// Since the partition was taken over.
     pub counts: Counts,
+    /// What of them is committed.
+    committed: Counts,
     /// Position of the last cut.
     cut: i64,
     /// Offset in `ops.state` where the last full cut begins; `None` until its first record is delivered.
@@ -44,6 +47,7 @@ impl Task {
             core: restored.core,
             position: restored.position,
             counts: Counts::default(),
+            committed: Counts::default(),
             cut: marks.map_or(restored.position, |(cut, _)| cut),
             state: marks.map(|(_, state)| state),
             full_cut: None,
@@ -89,6 +93,23 @@ impl Task {
             state: self.state.unwrap_or(0),
             released,
         }
+    }
+
+    /// All of it is committed: says so.
+    pub fn note_committed(&mut self, partition: i32, metrics: &ProcessorMetrics) {
+        let new = self.counts.since(&self.committed);
+        self.committed.clone_from(&self.counts);
+        Committed {
+            partition,
+            clock: self.core.clock(),
+            consumed: new.consumed,
+            counted: new.counted,
+            late: new.late,
+            ticks: new.ticks,
+            forwarded: new.forwarded,
+            rejected: &mut new.rejected.iter().map(|(reason, number)| (reason.name(), *number)),
+        }
+        .emit(metrics);
     }
 
     /// Is a tick wanted, by the host's clock? Only where nothing else comes that would move the partition's.

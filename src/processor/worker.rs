@@ -30,6 +30,7 @@ use crate::processor::publish::{self, Forward};
 use crate::processor::read::Decoded;
 use crate::processor::restore::is_appended_by_broker;
 use crate::processor::task::Task;
+use crate::telemetry::processor::{Ended, NotConserved};
 use crate::torture::{self, Point, Sabotage};
 
 mod setbacks;
@@ -107,7 +108,7 @@ impl Worker {
         let now = Instant::now();
         self.fenced.retain(|at| now.duration_since(*at) < FENCED_WITHIN);
         self.fenced.push(now);
-        tracing::warn!(worker = self.name, "fenced: somebody has taken over, joining the group again");
+        Ended::Fenced.emit(&self.name, &self.shared.metrics);
         if self.fenced.len() >= FENCED_TIMES {
             return Err(Error::Fenced { instance: self.name.clone() });
         }
@@ -116,6 +117,7 @@ impl Worker {
 
     fn session(&self) -> Result<()> {
         let shared = &self.shared;
+        shared.metrics.leave(&self.name);
         // Before joining: whatever a predecessor of this name left open is aborted.
         let producer = TransactionalProducer::new(&shared.settings, &shared.transactional_id(&self.name))?;
         let member = Member { group: shared.group.clone(), instance: self.name.clone() };
@@ -160,6 +162,7 @@ impl Session {
         if !self.waiting.is_empty() {
             self.commit_if_dirty(consumer)?;
             self.restore(consumer)?;
+            self.tell_holdings();
         }
         // 4: specs take effect, quiet partitions are ticked.
         self.apply_specs()?;
@@ -225,7 +228,9 @@ impl Session {
         let outcome = task.core.step(record, &mut self.effects);
         torture::reached(Point::AfterStep);
         task.counts.consumed += 1;
-        task.counts.note(outcome);
+        if !torture::is_without(Sabotage::CountLost) {
+            task.counts.note(outcome);
+        }
         task.position = message.offset() + 1;
         task.at_end = false;
         self.dirty = true;
@@ -321,6 +326,7 @@ impl Session {
     fn prepare(&mut self, consumer: &GroupConsumer, released: &BTreeSet<i32>) -> Result<Vec<PartitionOffset>> {
         for (&partition, task) in &self.tasks {
             if !task.counts.is_conserved() {
+                NotConserved { partition }.emit(&self.name, &self.shared.metrics);
                 return Err(Error::NotConserved { partition, counts: task.counts.clone() });
             }
         }
@@ -368,6 +374,10 @@ impl Session {
             CommitOutcome::Committed => {
                 (self.dirty, self.hurry) = (false, false);
                 self.committed_at = Instant::now();
+                Ended::Committed.emit(&self.name, &self.shared.metrics);
+                for (&partition, task) in &mut self.tasks {
+                    task.note_committed(partition, &self.shared.metrics);
+                }
                 Ok(())
             }
             CommitOutcome::Aborted(error) | CommitOutcome::Fenced(error) | CommitOutcome::InDoubt(error) => {

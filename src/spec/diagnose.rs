@@ -79,6 +79,17 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The YAML parser puts what is missing at the end of a text without a last line break on a line that is not there: the
+/// place is behind the last character then.
+pub(super) fn keep_within(text: &str, finding: &mut Finding) {
+    let (mut last, mut length) = (1, 0);
+    for (number, line) in (1..=finding.line).zip(lines(text)) {
+        (last, length) = (number, line.chars().count());
+    }
+    finding.column = if last < finding.line { length + 1 } else { finding.column.min(length + 1) };
+    finding.line = last;
+}
+
 /// The part of a line around a column as it is shown, and how many characters stand before the caret.
 fn excerpt(line: &str, column: usize) -> (String, usize) {
     let masked = secret::masked(line);

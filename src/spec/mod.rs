@@ -92,6 +92,16 @@ impl std::error::Error for Findings {}
 
 /// Parses and checks the text of one spec. A byte order mark is skipped; [`Spec::text`] and the hash keep it.
 pub fn parse(text: &str) -> Result<Checked, Findings> {
+    let mut read = read_all(text);
+    let findings = match &mut read {
+        Ok(checked) => &mut checked.warnings,
+        Err(findings) => &mut findings.0,
+    };
+    findings.iter_mut().for_each(|finding| diagnose::keep_within(text, finding));
+    read
+}
+
+fn read_all(text: &str) -> Result<Checked, Findings> {
     if text.len() > MAX_BYTES {
         return Err(one_error(too_large()));
     }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::feed::{parse, reading_of, step};
 use super::oracle::json::{counts_to_json, first_difference};
-use super::oracle::{self, Entry, generate, history};
+use super::oracle::{self, Entry, estimate, generate, history};
 
 fn vectors() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
@@ -86,14 +86,37 @@ fn the_core_agrees_with_the_oracle_on_random_logs() {
                 counts.note(outcome);
             }
         }
-        let ours: Vec<_> =
-            effects.incidents.iter().map(|event| stripped(&serde_json::to_value(event).unwrap())).collect();
+        let whole: Vec<_> = effects.incidents.iter().map(|event| serde_json::to_value(event).unwrap()).collect();
+        let ours: Vec<_> = whole.iter().map(stripped).collect();
         let oracle = oracle::run(&log);
         let theirs: Vec<_> = oracle.events().iter().map(stripped).collect();
         assert_same(&format!("seed {seed}"), &ours, &theirs);
         assert_eq!(serde_json::to_value(&counts).unwrap(), counts_to_json(&oracle.counts), "seed {seed}");
         assert!(counts.is_conserved(), "seed {seed}: {counts:?}");
+        for (told, event) in oracle.told.iter().zip(&whole) {
+            assert_eq!(estimate::difference(told, event), None, "seed {seed}");
+        }
     }
+}
+
+/// The control: an estimate that is off by more than its tolerance is found out, and so is one of other readings.
+#[test]
+fn an_estimate_that_is_off_is_noticed() {
+    let (mut seen, mut low, mut high, mut gone) = (0, 0, 0, 0);
+    for seed in 0..20 {
+        for told in oracle::run(&generate::log_of_size(seed, 1_000)).told {
+            let Some(held) = &told.estimate else { continue };
+            let exact = held.exact(0.0);
+            assert!(held.admits(exact), "seed {seed}: the exact quantile itself");
+            seen += 1;
+            // A step of 4 % of the ranks and two readings is more than what is allowed, where values are distinct.
+            low += u64::from(!held.admits(held.exact(-0.04)));
+            high += u64::from(!held.admits(held.exact(0.04)));
+            gone += u64::from(estimate::difference(&told, &told.event).is_some());
+        }
+    }
+    assert!(seen > 100 && gone == seen, "{seen} estimates, {gone} of them missed when they are gone");
+    assert!(low > seen / 2 && high > 0, "of {seen} estimates {low} are noticed when too low, {high} when too high");
 }
 
 /// Weeks of recorded readings through `ops backtest`'s engine: every incident is confirmed by brute force.

@@ -3,9 +3,9 @@
 //!
 //! One file a promise: `audit`, `series`, `kills`, `moves`, `foreign`, `quiet` (silence, and new specs), `crowd`
 //! (processes come and go), `zombies` (one that was thought dead), `held` (commits and aborts that come late), `outage`
-//! (of the broker), `leaps` (of clocks, and what a restart must not forget), `poison`, `gap` (a log that no longer holds
-//! where we stopped), `crash` (a death at each point of a life), `controls` (a guard is missing, or the judge is
-//! lied to, and it is noticed). The long form of many of them is `cargo torture`.
+//! (of the broker), `leaps` (of clocks, and what a restart must not forget), `poison`, `metrics` (the numbers that are
+//! scraped), `gap` (a log that no longer holds where we stopped), `crash` (a death at each point of a life), `controls`
+//! (a guard is missing, or the judge is lied to, and it is noticed). The long form of many of them is `cargo torture`.
 
 #[path = "processor/audit.rs"]
 mod audit;
@@ -27,6 +27,8 @@ mod held;
 mod kills;
 #[path = "processor/leaps.rs"]
 mod leaps;
+#[path = "processor/metrics.rs"]
+mod metrics;
 #[path = "processor/moves.rs"]
 mod moves;
 #[path = "processor/outage.rs"]

@@ -8,6 +8,7 @@ use hms_ops::model::spec::{Call, Spec, Step, Trigger};
 use serde_json::{Value, json};
 
 use super::Told;
+use super::estimate::Held;
 use super::service::Counted;
 use super::verdict::{Judged, Sample, Verdict};
 
@@ -72,6 +73,18 @@ struct Episode {
     ended: bool,
 }
 
+impl Instant<'_> {
+    /// What the SLO's numbers are held against.
+    fn with_estimate(&self, told: Told) -> Told {
+        let slo = self.spec.slo.as_ref().filter(|_| self.judged.is_some());
+        Told {
+            p95: self.judged.and_then(|judged| judged.window.p95),
+            estimate: slo.and_then(|slo| Held::at(self.at, self.readings, self.spec, slo)),
+            ..told
+        }
+    }
+}
+
 impl Machine {
     /// One instant: `resolved` or `opened`, `requested` by step, `episode_ended`.
     pub fn evaluate(&mut self, now: &Instant, generation: &mut u64, told: &mut Vec<Told>) {
@@ -134,7 +147,7 @@ impl Machine {
             event["window_to"] = json!(now.at);
             put_numbers(&mut event, &judged.window);
         }
-        told.push(Told { p95: now.judged.and_then(|judged| judged.window.p95), ..Told::plain(event, &spec) });
+        told.push(now.with_estimate(Told::plain(event, &spec)));
 
         let incident = Incident { id, opened_at: now.at, spec: spec.clone(), cause, looks: BTreeMap::new() };
         for (place, trigger, calls) in steps(&spec) {
@@ -151,7 +164,7 @@ impl Machine {
         if let Some(judged) = now.judged {
             put_numbers(&mut event, &judged.window);
         }
-        told.push(Told { p95: now.judged.and_then(|judged| judged.window.p95), ..Told::plain(event, &incident.spec) });
+        told.push(now.with_estimate(Told::plain(event, &incident.spec)));
         if now.judged.is_some() {
             for (place, trigger, calls) in steps(&incident.spec) {
                 if trigger == Trigger::Recovered {

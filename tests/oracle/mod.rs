@@ -10,6 +10,7 @@
 #![allow(dead_code)]
 
 pub mod dice;
+pub mod estimate;
 pub mod generate;
 pub mod history;
 pub mod json;
@@ -66,6 +67,8 @@ pub struct Told {
     pub from: Option<(i32, i64)>,
     /// Of `opened` and `resolved` of an SLO: the exact nearest-rank quantile of the window.
     pub p95: Option<f64>,
+    /// Of the same: the readings behind `p95_estimate`. None: there are none, and no estimate either.
+    pub estimate: Option<estimate::Held>,
 }
 
 /// What became of the records of a partition.

@@ -1,6 +1,6 @@
 //! One partition: its clock, the three moves of a record, the order of rejections, new specs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hms_ops::model::ids::{TICK_SENSOR, TICK_SERVICE, is_sensor_name, is_service_id};
@@ -14,6 +14,8 @@ use super::{Counts, Entry, Reading, Told};
 const LEAP_MS: i64 = 60_000;
 /// A record appended this long after the one that began a suspension confirms it.
 const CONFIRM_MS: i64 = 10_000;
+/// A cut is due whenever the clock passes a multiple of this.
+const CUT_MS: i64 = 10_000;
 /// A reading may be this far ahead of its own append time.
 const FUTURE_MS: i64 = 5_000;
 
@@ -27,6 +29,8 @@ pub struct Oracle {
     pub counts: Counts,
     clock: Option<i64>,
     suspended_since: Option<i64>,
+    /// How many cuts there were: what is counted between two of them is in one digest of its series.
+    cuts: u64,
     services: BTreeMap<String, Service>,
     /// Generations, kept for ever.
     generations: BTreeMap<String, u64>,
@@ -41,6 +45,7 @@ impl Oracle {
             counts: Counts::default(),
             clock: None,
             suspended_since: None,
+            cuts: 0,
             services: BTreeMap::new(),
             generations: BTreeMap::new(),
         }
@@ -83,7 +88,11 @@ impl Oracle {
         for service in self.services.values_mut() {
             let next = next_instant(&service.spec, clock);
             let spec = &service.spec;
-            service.readings.retain(|reading| reading.ts > next - keep_ms(spec, &reading.sensor));
+            let reachable = |reading: &Counted| reading.ts > next - keep_ms(spec, &reading.sensor);
+            // The others of its cut are in the same digest.
+            let digests: BTreeSet<(Arc<str>, u64)> =
+                service.readings.iter().filter(|r| reachable(r)).map(|r| (r.sensor.clone(), r.cut)).collect();
+            service.readings.retain(|reading| digests.contains(&(reading.sensor.clone(), reading.cut)));
         }
     }
 
@@ -102,6 +111,7 @@ impl Oracle {
             let after = before.max(append);
             self.clock = Some(after);
             self.evaluate_due(before, after, told);
+            self.cuts += u64::from(after.div_euclid(CUT_MS) > before.div_euclid(CUT_MS));
             return;
         }
         match self.suspended_since {
@@ -111,6 +121,7 @@ impl Oracle {
                 self.suspended_since = None;
                 self.clock = Some(append);
                 self.leap(before, append, told);
+                self.cuts += 1;
             }
         }
     }
@@ -184,7 +195,7 @@ impl Oracle {
             if let (None, Some(sensor)) = (reason, sensor) {
                 self.counts.counted += 1;
                 self.counts.late += u64::from(ts <= next_instant(&service.spec, clock) - service.spec.step_ms);
-                service.count(Counted { sensor, ts, value: reading.value });
+                service.count(Counted { sensor, ts, value: reading.value, cut: self.cuts });
             }
         }
         if let Some(reason) = reason {
@@ -198,6 +209,7 @@ impl Oracle {
         let at = self.clock.unwrap_or(0);
         match self.services.get_mut(&id) {
             Some(service) if *service.spec.text == *text => return,
+            // A spec that takes effect cuts the whole partition; so does one that ends.
             Some(service) if compatible(&service.spec, &spec) => service.spec = spec.clone(),
             other => {
                 if let Some(service) = other {
@@ -206,6 +218,7 @@ impl Oracle {
                 self.services.insert(id.clone(), Service::new(spec.clone(), self.clock));
             }
         }
+        self.cuts += 1;
         let event = json!({"event": "spec_activated", "service": id, "at": at});
         told.push(Told { from: Some((self.partition, self.next_offset)), ..Told::plain(event, &spec) });
     }
@@ -213,6 +226,7 @@ impl Oracle {
     fn retire(&mut self, id: &str, told: &mut Vec<Told>) {
         let at = self.clock.unwrap_or(0);
         if let Some(mut service) = self.services.remove(id) {
+            self.cuts += 1;
             service.close("unregistered", at, told);
             told.push(Told::plain(json!({"event": "spec_retired", "service": id, "at": at}), &service.spec));
         }

@@ -15,6 +15,8 @@ pub struct Counted {
     pub sensor: Arc<str>,
     pub ts: i64,
     pub value: f64,
+    /// How many cuts the partition had before it.
+    pub cut: u64,
 }
 
 /// A registered service.
@@ -131,6 +133,6 @@ impl Service {
 impl Told {
     /// An event with nothing else behind it than its spec.
     pub fn plain(event: Value, spec: &Spec) -> Self {
-        Self { event, spec_hash: spec.hash.to_string(), from: None, p95: None }
+        Self { event, spec_hash: spec.hash.to_string(), from: None, p95: None, estimate: None }
     }
 }

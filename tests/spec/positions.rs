@@ -75,6 +75,14 @@ fn all_errors_are_told_at_once_in_file_order() {
 }
 
 #[test]
+fn what_is_missing_at_the_end_is_missing_behind_the_last_character() {
+    for text in ["{", "{rm", "id: svc\nowner: [a, b"] {
+        let last = text.split('\n').next_back().unwrap();
+        assert_eq!(place(text), (text.split('\n').count(), last.chars().count() + 1), "{text:?}");
+    }
+}
+
+#[test]
 fn a_byte_order_mark_moves_no_column() {
     let text = "\u{feff}ids: a\nowner: b\n";
     let found = errors(text);

@@ -10,6 +10,7 @@ use crate::processor::error::{Error, Result};
 use crate::processor::metadata::Metadata;
 use crate::processor::restore::{Restored, Takeover};
 use crate::processor::task::Task;
+use crate::telemetry::processor::{Ended, TakenOver};
 use crate::torture::{self, Point, Sabotage};
 
 impl Session {
@@ -39,7 +40,8 @@ impl Session {
                 task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
             }
             consumer.start(partition, task.position)?;
-            tracing::info!(worker = self.name, partition, position = task.position, took = ?began.elapsed(), "taken over");
+            let taken = TakenOver { partition, position: task.position, took: began.elapsed() };
+            taken.emit(&self.name, &self.shared.metrics);
             self.tasks.insert(partition, task);
             self.waiting.remove(&partition);
         }
@@ -84,13 +86,13 @@ impl Session {
         };
         match error.verdict() {
             Verdict::Retry | Verdict::AbortAndRewind => {
-                tracing::warn!(worker = self.name, %error, "rewinding to what is committed");
+                Ended::Rewound(&error).emit(&self.name, &self.shared.metrics);
                 if self.producer.abort().is_err() {
                     self.renew_producer()?;
                 }
             }
             Verdict::Recreate => {
-                tracing::warn!(worker = self.name, %error, "a new producer, and back to what is committed");
+                Ended::Rewound(&error).emit(&self.name, &self.shared.metrics);
                 self.renew_producer()?;
             }
             Verdict::Fenced | Verdict::Fatal => return Err(error.into()),
@@ -114,8 +116,13 @@ impl Session {
             self.waiting.insert(partition);
         }
         self.forget();
+        self.tell_holdings();
         torture::reached(Point::AfterRewind);
         Ok(())
+    }
+
+    pub(super) fn tell_holdings(&self) {
+        self.shared.metrics.hold(&self.name, self.tasks.len(), self.waiting.len());
     }
 
     /// Nothing of the transaction is left.
@@ -129,6 +136,7 @@ impl Session {
 impl Rebalance for Session {
     fn assigned(&mut self, _: &GroupConsumer, partitions: &[i32]) {
         self.waiting.extend(partitions);
+        self.tell_holdings();
         if !partitions.is_empty() {
             self.assigned_at.get_or_insert_with(Instant::now);
         }
@@ -144,6 +152,7 @@ impl Rebalance for Session {
         torture::reached(Point::RevokedCommitted);
         self.tasks.retain(|partition, _| !ours.contains(partition));
         self.waiting.retain(|partition| !ours.contains(partition));
+        self.tell_holdings();
     }
 
     fn lost(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
@@ -152,6 +161,7 @@ impl Rebalance for Session {
         }
         self.tasks.retain(|partition, _| !partitions.contains(partition));
         self.waiting.retain(|partition| !partitions.contains(partition));
+        self.tell_holdings();
         // The open transaction holds effects of partitions that may be somebody else's by now.
         let place = bus::error::Place::topic(&self.shared.topics.metrics);
         self.failure = Some(bus::Error::rewind("keeping partitions", place, "they were lost").into());
