@@ -68,8 +68,6 @@ fn kill_nine_ten_times() {
     assert!(judged.forwarded > 100 && judged.rejected.len() > 20, "{} {:?}", judged.forwarded, judged.counts);
     let turns: BTreeSet<i64> = judged.events.iter().filter(|event| is_turn(event)).map(|event| event.at).collect();
     assert!(turns.len() > 40, "{} instants with an opening or a resolve", turns.len());
-    let longest = turns.iter().zip(turns.iter().skip(1)).map(|(one, next)| next - one).max().unwrap();
-    assert!(longest <= 1_000, "{longest} ms without an opening or a resolve");
     println!("{} events, {} forwarded, {:?}", judged.events.len(), judged.forwarded, judged.counts);
 }
 
