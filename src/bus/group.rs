@@ -366,19 +366,19 @@ impl Drop for GroupConsumer {
     fn drop(&mut self) {
         // The client polls until it is closed, and it is not closed before every demand is answered.
         self.client.context().abandon();
-        while let Some(demand) = self.client.context().take() {
-            match demand {
-                Demand::Assign(list) => answer_blindly(&self.client, true, &list),
-                Demand::Revoke(list) => answer_blindly(&self.client, false, &list),
-            }
-        }
         // SAFETY: nobody uses it after us.
         let client = unsafe { ManuallyDrop::take(&mut self.client) };
-        // The client's own end has no limit, and once in a while never comes: an answer to a last rebalance is not
-        // taken by a group that is through with us. Our successor takes our place by its name in any case.
+        // Neither these answers nor the client's own end have a limit, and once in a while they never come: an answer
+        // to a last rebalance is not taken by a group that is through with us. Our successor takes our place by its name in any case.
         let (done, ended) = channel();
         // Without a thread it ends right here.
         let _ = std::thread::Builder::new().name("leaving a group".to_owned()).spawn(move || {
+            while let Some(demand) = client.context().take() {
+                match demand {
+                    Demand::Assign(list) => answer_blindly(&client, true, &list),
+                    Demand::Revoke(list) => answer_blindly(&client, false, &list),
+                }
+            }
             drop(client);
             // Nobody listens if it took too long.
             let _ = done.send(());
