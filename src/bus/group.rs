@@ -379,14 +379,15 @@ impl GroupConsumer {
 
 impl Drop for GroupConsumer {
     fn drop(&mut self) {
-        self.client.context().let_go(&self.client);
         // SAFETY: nobody uses it after us.
         let client = unsafe { ManuallyDrop::take(&mut self.client) };
-        // The client's own end has no limit, and once in a while never comes: an answer to a last rebalance is not
-        // taken by a group that is through with us. Our successor takes our place by its name in any case.
+        // Neither our answers nor the client's own end have a limit, and once in a while they never come: an answer to a
+        // last rebalance is not taken by a group that is through with us. Our successor takes our place by its name in
+        // any case.
         let (done, ended) = channel();
         // Without a thread it ends right here.
         let _ = std::thread::Builder::new().name("leaving a group".to_owned()).spawn(move || {
+            client.context().let_go(&client);
             drop(client);
             // Nobody listens if it took too long.
             let _ = done.send(());
