@@ -1,7 +1,7 @@
 //! The controls of the actors: with one guard taken away the judge of their effects must find what is wrong, and with
 //! all of them nothing.
 
-use crate::rig::effects_controls::CONTROLS;
+use crate::rig::effects::controls::CONTROLS;
 
 /// Plays the `nth` scenario with its guard and without.
 fn assert_noticed(nth: usize, name: &str) {

@@ -1,8 +1,8 @@
 //! Actors that die at every point around an effect: it is had once, and every intent has one outcome; a page may come
 //! twice, and that is said. The long form is the campaign `effects`.
 
+use crate::rig::effects::faults::{POINTS, crash, settle, survive};
 use crate::rig::effects::{Effects, Kind};
-use crate::rig::effects_faults::{POINTS, crash, settle, survive};
 
 fn dies_at_every_point(name: &str, kind: Kind) -> (u64, u64) {
     let mut effects = Effects::new(name, kind);

@@ -8,8 +8,8 @@
 
 use hms_ops::torture::Point;
 
+use crate::rig::effects::faults::{survive, zombie};
 use crate::rig::effects::{Effects, Kind};
-use crate::rig::effects_faults::{survive, zombie};
 
 fn wakes_at(name: &str, kind: Kind, point: Point, over: bool) {
     let mut effects = Effects::new(name, kind);

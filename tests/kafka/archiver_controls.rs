@@ -3,7 +3,7 @@
 
 use hms_ops::torture::Sabotage;
 
-use crate::rig::vault_controls::CONTROLS;
+use crate::rig::vault::controls::CONTROLS;
 
 /// Plays the scenario of a guard with it and without it.
 fn assert_noticed(guard: Sabotage) {

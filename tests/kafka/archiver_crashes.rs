@@ -2,8 +2,8 @@
 //! The long form is the campaign `archive`.
 
 use crate::oracle::dice::Dice;
+use crate::rig::vault::faults::{POINTS, crash, kill_at_random, survive};
 use crate::rig::vault::{Archive, Writing};
-use crate::rig::vault_faults::{POINTS, crash, kill_at_random, survive};
 
 /// `records ... dies at a point | records ... dies at the next | ... | to the end`.
 #[test]

@@ -2,7 +2,7 @@
 //! on. None of it needs rights. The long form, with real file systems, is the campaign `disk`.
 
 use crate::rig::vault::Archive;
-use crate::rig::vault_faults::{dies_while_it_writes, disk_fills_up};
+use crate::rig::vault::faults::{dies_while_it_writes, disk_fills_up};
 
 #[test]
 fn a_disk_that_is_full_in_the_midst_of_a_segment_acknowledges_nothing_and_is_tried_until_there_is_room() {

@@ -20,8 +20,12 @@ use hms_ops::torture::{Point, Sabotage};
 use tokio::runtime::Runtime;
 
 use super::cluster::PATIENCE;
-use super::effects_world::{Gate, Sink};
 use super::fleet::{Fleet, Ops, PARTITIONS, ids, kept_file, now_ms, ops};
+use world::{Gate, Sink};
+
+pub mod controls;
+pub mod faults;
+pub mod world;
 
 /// Replicas of a deployment before anybody acts, and what is asked for.
 pub const REPLICAS: (u32, u32) = (2, 4);

@@ -13,9 +13,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fleet::{Fleet, Ops};
+use hms_ops::torture::Sabotage;
+
+use super::fleet::{Fleet, Ops, now_ms};
+use super::judge::judge;
 use super::load::{self, Load};
-use super::proxy::{Caught, Proxy, Request, key};
+use super::proxy::{Caught, Orphan, Proxy, Request, key};
+use super::sabotage::Scenario;
 
 /// `UNKNOWN_SERVER_ERROR`: the client calls the transaction abortable.
 pub const UNKNOWN: i16 = -1;
@@ -197,4 +201,33 @@ impl Lane {
         drop(proxy);
         fleet
     }
+}
+
+/// The guards against ends that come late.
+pub const CONTROLS: &[(Sabotage, Scenario)] = &[
+    (Sabotage::NoRecreate, |guard| stray("used-on", guard, Caught::cut)),
+    (Sabotage::AbortAfterCommit, |guard| stray("abort-after", guard, |end| end.refuse_and_keep(UNKNOWN))),
+];
+
+/// A process that leaves the end of one transaction behind by `leave`; that arrives when the next is complete but for
+/// its offsets, and then the process is killed. The error is what the judge finds.
+fn stray(name: &str, guard: Option<Sabotage>, leave: fn(Caught) -> Orphan) -> Result<(), String> {
+    let lane = Lane::new(Fleet::new(name));
+    let sabotage = guard.map(|guard| ("OPS_SABOTAGE", guard.name()));
+    let ops = lane.start(sabotage.as_slice());
+    lane.fleet.wait_until_beyond_now();
+    // Cuts are at the multiples of 10 s. With one in between the next process would see by itself that offsets and
+    // state do not fit together.
+    while !(1_500..6_000).contains(&(now_ms() % 10_000)) {
+        lane.fleet.wait_until_beyond_now();
+    }
+    let orphan = leave(lane.proxy.catch(Request::commits).wait("commit"));
+    let next = lane.proxy.catch_offsets_behind_records().wait("next transaction");
+    let refused = orphan.deliver();
+    if guard.is_some() && refused != 0 {
+        return Ok(());
+    }
+    ops.kill();
+    drop(next);
+    judge(&lane.finish()).map(drop)
 }

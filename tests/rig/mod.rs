@@ -3,10 +3,10 @@
 //!
 //! - `cluster`: the broker of the run. `fleet`: topics, specs, readings and child processes of one test.
 //! - `load`: readings by the clock. `watch`: waits for events.
-//! - `vault`: archivers, and the vault against its topics. `vault_faults`: what befalls them. `vault_controls`: what
-//!   happens without a guard.
-//! - `effects`: actors, what they are asked, and the judge of what they did to their world (`effects_world`).
-//!   `effects_faults`, `effects_controls`: as for the vault.
+//! - `vault`: archivers, and the vault against its topics; in it `faults`: what befalls them, `controls`: what happens
+//!   without a guard.
+//! - `effects`: actors, what they are asked, and the judge of what they did to their world (`world`); `faults` and
+//!   `controls` as for the vault.
 //! - `judge`: the oracle's second opinion, from the topics alone.
 //! - `proxy`: stands between a process and the broker, and holds back or loses what passes.
 //!   `held`: rounds of it.
@@ -19,9 +19,6 @@
 pub mod cluster;
 pub mod crash;
 pub mod effects;
-pub mod effects_controls;
-pub mod effects_faults;
-pub mod effects_world;
 pub mod fleet;
 pub mod held;
 pub mod judge;
@@ -31,6 +28,4 @@ pub mod proxy;
 pub mod sabotage;
 pub mod story;
 pub mod vault;
-pub mod vault_controls;
-pub mod vault_faults;
 pub mod watch;

@@ -27,10 +27,14 @@ pub struct Control {
     pub held_by: Option<&'static str>,
 }
 
+/// A guard of another room is missing, or with `None` none is; the error is what the judge of that room has found.
+pub type Scenario = fn(Option<Sabotage>) -> Result<(), String>;
+
 /// The guards of the processor.
 pub const PROCESSOR: &[Control] = &[
     Control::noticed(Sabotage::OffsetsOutsideTransaction, offsets_apart),
     Control::noticed(Sabotage::AutoCommit, stream),
+    Control::noticed(Sabotage::CountLost, stream),
     Control::noticed(Sabotage::ReadUncommittedInput, stream),
     Control::noticed(Sabotage::ForwardsOutsideTransaction, stream),
     Control::noticed(Sabotage::DeadLettersDropped, stream),

@@ -23,6 +23,9 @@ use super::cluster::{PATIENCE, unique};
 use super::fleet::{Fleet, Ops, PARTITIONS, kept_file, ops};
 use crate::oracle::dice::Dice;
 
+pub mod controls;
+pub mod faults;
+
 /// Topics, a group, and a vault.
 pub struct Archive {
     /// The topics.

@@ -2,8 +2,8 @@
 //! vault is compared with the topics.
 
 use crate::campaign::{Campaign, Trial};
+use crate::rig::vault::faults::{POINTS, crash, kill_at_random, survive};
 use crate::rig::vault::{Archive, Writing};
-use crate::rig::vault_faults::{POINTS, crash, kill_at_random, survive};
 
 /// See the module. A round takes every point once.
 pub const CAMPAIGN: Campaign = Campaign {

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use hms_ops::torture::Sabotage;
 
 use crate::campaign::{Campaign, Trial};
-use crate::rig::sabotage::{self, Noticed, Quiet};
-use crate::rig::{effects_controls, vault_controls};
+use crate::rig::sabotage::{self, Noticed, Quiet, Scenario};
+use crate::rig::{effects, held, vault};
 
 /// See the module. A round plays every sabotage once.
 pub const CAMPAIGN: Campaign =
@@ -26,7 +26,7 @@ struct Control {
 #[derive(Clone, Copy)]
 enum Play {
     Processor(fn(Option<Sabotage>) -> Result<Quiet, Noticed>),
-    Other(vault_controls::Control),
+    Other(Scenario),
 }
 
 /// All of them, by room.
@@ -35,12 +35,14 @@ fn controls() -> Vec<Control> {
         let sabotage::Control { guard, play, held_by } = *control;
         Control { room: "processor", guard, play: Play::Processor(play), held_by }
     });
-    let other = |room, list: &[(Sabotage, vault_controls::Control)]| -> Vec<Control> {
+    let other = |room, list: &[(Sabotage, Scenario)]| -> Vec<Control> {
         let one = |(guard, play): &(_, _)| Control { room, guard: *guard, play: Play::Other(*play), held_by: None };
         list.iter().map(one).collect()
     };
-    let (vault, effects) = (other("archiver", vault_controls::CONTROLS), other("actors", effects_controls::CONTROLS));
-    processor.chain(vault).chain(effects).collect()
+    let held = other("bus", held::CONTROLS);
+    let vault = other("archiver", vault::controls::CONTROLS);
+    let effects = other("actors", effects::controls::CONTROLS);
+    processor.chain(held).chain(vault).chain(effects).collect()
 }
 
 fn run(trial: &mut Trial) -> Result<(), String> {

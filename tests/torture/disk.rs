@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::campaign::{Campaign, Trial};
+use crate::rig::vault::faults::{REFUSED, dies_while_it_writes, disk_fills_up, survive, wait_for_words};
 use crate::rig::vault::{Archive, Writer};
-use crate::rig::vault_faults::{REFUSED, dies_while_it_writes, disk_fills_up, survive, wait_for_words};
 
 /// See the module.
 pub const CAMPAIGN: Campaign = Campaign {

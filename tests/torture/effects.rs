@@ -6,8 +6,8 @@ use std::time::Duration;
 use hms_ops::torture::Point;
 
 use crate::campaign::{Campaign, Trial};
+use crate::rig::effects::faults::{POINTS, crash, frozen_at_random, killed_at_random, settle, survive, zombie};
 use crate::rig::effects::{Effects, Kind};
-use crate::rig::effects_faults::{POINTS, crash, frozen_at_random, killed_at_random, settle, survive, zombie};
 
 /// See the module. A round is one fault of one of the two, by turns.
 pub const CAMPAIGN: Campaign = Campaign {

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use hms_ops::torture::Sabotage;
 
-use crate::rig::fleet::{Fleet, now_ms};
-use crate::rig::held::{Fate, Lane, Round, Then, UNKNOWN};
-use crate::rig::judge::{confirm, judge};
-use crate::rig::proxy::{Caught, Orphan, Request};
+use crate::rig::fleet::Fleet;
+use crate::rig::held::{CONTROLS, Fate, Lane, Round, Then};
+use crate::rig::judge::confirm;
 
 /// Three fleets at once: what they do most is wait.
 #[test]
@@ -45,35 +44,22 @@ fn late_ends_of_transactions_end_nothing_else() {
     });
 }
 
-/// A process without a guard, which leaves the end of one transaction behind by `leave`; that arrives when the next
-/// is complete but for its offsets, and then the process is killed. Says what the judge finds.
-fn stray(name: &str, guard: Sabotage, leave: fn(Caught) -> Orphan) -> String {
-    let lane = Lane::new(Fleet::new(name));
-    let ops = lane.start(&[("OPS_SABOTAGE", guard.name())]);
-    lane.fleet.wait_until_beyond_now();
-    // Cuts are at the multiples of 10 s. With one in between the next process would see by itself that offsets and
-    // state do not fit together.
-    while !(1_500..6_000).contains(&(now_ms() % 10_000)) {
-        lane.fleet.wait_until_beyond_now();
-    }
-    let orphan = leave(lane.proxy.catch(Request::commits).wait("commit"));
-    let next = lane.proxy.catch_offsets_behind_records().wait("next transaction");
-    assert_eq!(orphan.deliver(), 0, "{guard:?} changes nothing: the cluster refuses what comes late\n{}", ops.said());
-    ops.kill();
-    drop(next);
-    judge(&lane.finish()).expect_err("outputs without offsets were not noticed")
+/// Plays a scenario with its guard and without.
+fn assert_noticed(wanted: Sabotage) {
+    let (guard, scenario) = CONTROLS.iter().find(|(guard, _)| *guard == wanted).unwrap();
+    scenario(None).unwrap_or_else(|difference| panic!("with every guard: {difference}"));
+    let difference = scenario(Some(*guard)).expect_err("outputs without offsets were not noticed");
+    println!("noticed: {difference}");
 }
 
 /// The control: the producer goes on although the end of its last transaction was sent twice.
 #[test]
 fn a_producer_that_is_used_on_in_doubt_is_noticed() {
-    let difference = stray("used-on", Sabotage::NoRecreate, Caught::cut);
-    println!("noticed: {difference}");
+    assert_noticed(Sabotage::NoRecreate);
 }
 
 /// The control: a commit that seems to have failed is followed by an abort, and arrives after it.
 #[test]
 fn an_abort_after_a_commit_is_noticed() {
-    let difference = stray("abort-after", Sabotage::AbortAfterCommit, |end| end.refuse_and_keep(UNKNOWN));
-    println!("noticed: {difference}");
+    assert_noticed(Sabotage::AbortAfterCommit);
 }

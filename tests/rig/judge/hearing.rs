@@ -22,7 +22,7 @@ use super::compare::{comparable, in_full};
 use super::forwards::{FORWARDED, Forwards};
 use super::{Judged, Stored};
 use crate::oracle::json::{first_difference, keep, same};
-use crate::oracle::{self, Entry, Oracle, Told};
+use crate::oracle::{self, Entry, Oracle, Told, estimate};
 use crate::rig::fleet::{PARTITIONS, kept_file};
 
 /// So much of the clock passes between two times that readings out of reach are dropped, ms.
@@ -203,6 +203,11 @@ impl Hearing {
             let full = in_full(told);
             if !self.found.front().is_some_and(|found| same(&full, &comparable(found))) {
                 return Err(self.difference());
+            }
+            if let Some(found) = self.found.front()
+                && let Some(difference) = estimate::difference(told, &serde_json::to_value(found).unwrap())
+            {
+                return Err(difference);
             }
             judged.told.extend(self.told.pop_front());
             judged.events.extend(self.found.pop_front());

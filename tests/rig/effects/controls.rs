@@ -3,12 +3,12 @@
 
 use hms_ops::torture::{Point, Sabotage};
 
-use super::effects::{Effects, Flaw, Kind, NAMESPACE};
-use super::effects_faults::settle;
-use super::vault_controls::Control;
+use super::faults::settle;
+use super::{Effects, Flaw, Kind, NAMESPACE};
+use crate::rig::sabotage::Scenario;
 
 /// All of them.
-pub const CONTROLS: &[(Sabotage, Control)] = &[
+pub const CONTROLS: &[(Sabotage, Scenario)] = &[
     (Sabotage::NoResourceVersion, late_write),
     (Sabotage::NoLookBeforeRetry, repeated_write),
     (Sabotage::RestoreWithoutActions, forgotten_outcome),
@@ -80,7 +80,7 @@ fn forgotten_alert(guard: Option<Sabotage>) -> Result<(), String> {
     let second = effects.ask();
     effects.wait_until_done(&second)?;
     effects.resolve(&second);
-    effects.wait_for_outcome(super::effects::clear(&second))?;
+    effects.wait_for_outcome(super::clear(&second))?;
     actor.stop();
     effects.judge().map(drop)
 }

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use hms_ops::torture::Sabotage;
 
-use super::vault::{Archive, Writer};
-use super::vault_faults::{REFUSED, bounded, wait_for_words};
-
-/// Plays its scenario; the error is what the check found.
-pub type Control = fn(Option<Sabotage>) -> Result<(), String>;
+use super::faults::{REFUSED, bounded, wait_for_words};
+use super::{Archive, Writer};
+use crate::rig::sabotage::Scenario;
 
 /// All of them.
-pub const CONTROLS: &[(Sabotage, Control)] = &[
+pub const CONTROLS: &[(Sabotage, Scenario)] = &[
     (Sabotage::ReadUncommittedInput, aborted_records),
     (Sabotage::NoCreateIfAbsent, two_writers),
     (Sabotage::ArchiveFromGroupOffset, older_copy),

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use hms_ops::torture::Point;
 
-use super::effects::{Effects, Flaw, Judged};
-use super::fleet::Ops;
+use super::{Effects, Flaw, Judged};
+use crate::rig::fleet::Ops;
 
 /// Where an actor can die, and at which time: around the effect, and in its transactions. The first of them takes the
 /// partitions over, the second has the intent, the third the outcome.
@@ -56,7 +56,7 @@ pub fn zombie(effects: &mut Effects, point: Point, over: bool) -> Result<(), Str
     effects.wait_until_done(&service)?;
     if over {
         effects.resolve(&service);
-        effects.wait_for_outcome(super::effects::clear(&service))?;
+        effects.wait_for_outcome(super::clear(&service))?;
     }
     zombie.resume();
     wait_until_refused(effects, &mut zombie)?;

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use hms_ops::torture::Point;
 
-use super::cluster::PATIENCE;
-use super::fleet::Ops;
-use super::vault::{Archive, Checked, Writer, Writing, leftovers};
+use super::{Archive, Checked, Writer, Writing, leftovers};
 use crate::oracle::dice::Dice;
+use crate::rig::cluster::PATIENCE;
+use crate::rig::fleet::Ops;
 
 /// Where an archiver can die: in its own steps, and in those of the transaction by which it commits offsets.
 pub const POINTS: &[Point] = &[
