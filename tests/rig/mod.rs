@@ -7,7 +7,7 @@
 //!   without a guard.
 //! - `effects`: actors, what they are asked, and the judge of what they did to their world (`world`); `faults` and
 //!   `controls` as for the vault.
-//! - `judge`: the oracle's second opinion, from the topics alone.
+//! - `judge`: the oracle's second opinion, from the topics alone. `audit`: the auditor's, byte by byte.
 //! - `proxy`: stands between a process and the broker, and holds back or loses what passes.
 //!   `held`: rounds of it.
 //! - `crash`: lives that end at points of death. `story`: simulated time, clocks that go wrong. `poison`: hostile
@@ -16,6 +16,7 @@
 // Each binary that includes this module uses a part of it.
 #![allow(dead_code)]
 
+pub mod audit;
 pub mod cluster;
 pub mod crash;
 pub mod effects;

@@ -9,8 +9,9 @@ use hms_ops::model::ids::home_partition;
 use hms_ops::model::reading::{Reading, RejectReason};
 use serde_json::Value;
 
+use super::audit::judge_and_audit;
 use super::fleet::{Fleet, PARTITIONS, ids};
-use super::judge::{judge, stored};
+use super::judge::stored;
 use super::watch::Watch;
 use crate::oracle::dice::Dice;
 use crate::oracle::json::first_difference;
@@ -90,7 +91,7 @@ pub fn play(records: i64, kills: usize, dice: &mut Dice) -> Result<Poisoned, Str
     let services = ids("p", 2);
     services.iter().for_each(|id| fleet.register(&spec(id)));
     let (good, hostile) = feed(&fleet, &services, records, kills, dice);
-    let judged = judge(&fleet)?;
+    let judged = judge_and_audit(&fleet)?;
     let mut reasons = BTreeMap::new();
     judged.rejected.iter().for_each(|letter| *reasons.entry(letter.reason).or_default() += 1);
     let poisoned = Poisoned { good, hostile, forwarded: judged.forwarded, reasons, events: judged.told.len() };

@@ -10,7 +10,8 @@ use hms_ops::bus::Isolation;
 use hms_ops::model::ids::home_partition;
 use hms_ops::torture::{Point, Sabotage};
 
-use super::fleet::{Fleet, Ops, PARTITIONS, ids, now_ms, ops};
+use super::audit::audit;
+use super::fleet::{Fleet, Ops, PARTITIONS, ids, now_ms};
 use super::judge::judge;
 use super::load;
 use super::watch::{Watch, is_turn};
@@ -124,15 +125,13 @@ fn end(ops: Ops) {
 /// All who can notice.
 fn verify(fleet: &Fleet, refused: Option<String>) -> Result<Quiet, Noticed> {
     let judged = judge(fleet).map_err(|what| Noticed { by: "the judge", what })?;
-    let brokers = ["--brokers", fleet.settings.brokers()];
-    let names = ["--topic-prefix", fleet.prefix.as_str(), "--group", fleet.group.as_str()];
-    let audit = ops().args(["replay", "--verify"]).args(brokers).args(names).output().unwrap();
-    if audit.status.success() {
-        return Ok(Quiet { events: judged.events.len(), refused });
+    match audit(fleet) {
+        Ok(_) => Ok(Quiet { events: judged.events.len(), refused }),
+        Err(said) => {
+            let lines = said.lines().skip_while(|line| !line.contains("differs")).take(6).collect::<Vec<_>>().join(" ");
+            Err(Noticed { by: "ops replay --verify", what: if lines.is_empty() { said } else { lines } })
+        }
     }
-    let said = [audit.stdout, audit.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
-    let lines = said.lines().skip_while(|line| !line.contains("differs")).take(6).collect::<Vec<_>>().join(" ");
-    Err(Noticed { by: "ops replay --verify", what: if lines.is_empty() { said } else { lines } })
 }
 
 /// Services, and readings in simulated time.

@@ -5,7 +5,7 @@
 use hms_ops::model::incident::EventKind;
 
 use crate::campaign::{Campaign, Trial};
-use crate::rig::judge::judge;
+use crate::rig::audit::judge_and_audit;
 use crate::rig::story::{Story, by_dice};
 
 /// Turns of a story.
@@ -20,7 +20,7 @@ fn run(trial: &mut Trial) -> Result<(), String> {
         let calm = round % 2 == 0;
         let mut story = Story::new("clocks");
         by_dice(&mut story, &mut trial.dice, ACTS, calm);
-        let judged = judge(&story.end())?;
+        let judged = judge_and_audit(&story.end())?;
         let opened = judged.events.iter().filter(|event| matches!(event.kind, EventKind::Opened { .. })).count();
         let blind = judged.events.iter().filter(|event| matches!(event.kind, EventKind::Blind { .. })).count();
         if calm && opened > 0 {

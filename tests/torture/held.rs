@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::campaign::{Campaign, Trial};
 use crate::oracle::dice::Dice;
+use crate::rig::audit::judge_and_audit;
 use crate::rig::fleet::Fleet;
 use crate::rig::held::{Fate, Lane, Round, Then};
 use crate::rig::judge::{Judged, judge};
@@ -96,7 +97,7 @@ fn lane(rounds: &Mutex<VecDeque<Round>>, news: &Sender<News>) -> Result<(), Stri
         // Whoever listens outlives the lanes.
         let _ = news.send(News::Played(round, took));
     }
-    let judged = judge(&lane.finish())?;
+    let judged = judge_and_audit(&lane.finish())?;
     let _ = news.send(News::Judged(judged));
     Ok(())
 }

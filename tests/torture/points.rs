@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use crate::campaign::{Campaign, Trial};
+use crate::rig::audit::judge_and_audit;
 use crate::rig::crash::{POINTS, lives};
 use crate::rig::fleet::Fleet;
-use crate::rig::judge::judge;
 
 /// See the module.
 pub const CAMPAIGN: Campaign = Campaign {
@@ -21,7 +21,7 @@ fn run(trial: &mut Trial) -> Result<(), String> {
         let left = usize::try_from(trial.rounds - trial.figures.rounds).unwrap_or(usize::MAX);
         let fleet = Arc::new(Fleet::new("points"));
         let lives = lives(&fleet, left.min(POINTS.len()), &mut trial.dice);
-        let judged = judge(&fleet)?;
+        let judged = judge_and_audit(&fleet)?;
         trial.figures.count("events confirmed", judged.events.len() as u64);
         trial.figures.count("records", judged.counts.consumed);
         trial.figures.count("readings forwarded", judged.forwarded);

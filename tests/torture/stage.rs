@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use hms_ops::bus::{Isolation, Next, Offsets, Reader};
 
 use crate::campaign::Trial;
+use crate::rig::audit::audit;
 use crate::rig::cluster::PATIENCE;
-use crate::rig::fleet::{Fleet, Ops, ops};
+use crate::rig::fleet::{Fleet, Ops};
 use crate::rig::judge::{Judge, Judged, is_committed};
 
 /// What a worker logs, with the time since the assignment, when it has committed for the first time.
@@ -114,8 +115,8 @@ impl Stage {
         processes.into_iter().for_each(Ops::stop);
         let judged = self.judge.finish(&self.fleet)?;
         take(trial, &judged);
-        let audited = audit(&self.fleet)?;
-        trial.figures.notes.push(format!("ops replay --verify: {audited}"));
+        let equal = audit(&self.fleet)?;
+        trial.figures.count("events equal by ops replay --verify", equal as u64);
         Ok(judged.counts.rejected.into_keys().collect())
     }
 }
@@ -144,17 +145,4 @@ fn take(trial: &mut Trial, judged: &Judged) {
     counts.insert("records judged: late", judged.counts.late);
     counts.insert("records judged: forwarded", judged.forwarded);
     counts.insert("records judged: ticks", judged.counts.ticks);
-}
-
-/// `ops replay --verify` over all that the fleet has written. The last line of what it says.
-fn audit(fleet: &Fleet) -> Result<String, String> {
-    let mut command = ops();
-    command.args(["replay", "--verify", "--brokers", fleet.settings.brokers()]);
-    command.args(["--topic-prefix", &fleet.prefix, "--group", &fleet.group]);
-    let output = command.output().map_err(|error| format!("ops replay: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    match said.lines().last() {
-        Some(last) if output.status.success() && last.starts_with("equal: ") => Ok(last.to_owned()),
-        _ => Err(format!("ops replay --verify: {said}{}", String::from_utf8_lossy(&output.stderr))),
-    }
 }
