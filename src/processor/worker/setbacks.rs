@@ -105,7 +105,7 @@ impl Session {
 
     fn renew_producer(&mut self) -> Result<()> {
         let id = self.shared.transactional_id(&self.name);
-        // The old one goes first: whatever it has in flight is fenced by the new one.
+        // The new one fences the old one and whatever that has in flight; then the old one goes.
         self.producer = TransactionalProducer::new(&self.shared.settings, &id)?;
         Ok(())
     }
