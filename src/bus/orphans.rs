@@ -26,8 +26,9 @@ use super::settings::Settings;
 
 /// Between two looks at the group.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// So often in a row they must have been without an owner: a rebalance in two steps is none for a moment in between.
-const LOOKS: u32 = 3;
+/// So often in a row they must have been without an owner: between the two steps of a rebalance they are, for as long as
+/// the one who gives them up takes for its commit.
+const LOOKS: u32 = 5;
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// A member id is the instance, a hyphen and a UUID.

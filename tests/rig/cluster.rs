@@ -8,7 +8,7 @@ use hms_ops::bus::Settings;
 use hms_ops::local::kafka::{Cluster, Options, from_env_or_start};
 
 /// Long enough for anything that happens at all on a busy machine: reaching it is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Never dropped, as statics are not: the broker notices by itself that this process is gone.
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();

@@ -254,11 +254,17 @@ impl Fleet {
         found.unwrap().into_iter().map(|found| writer(&found.metadata)).collect()
     }
 
-    /// What the group has committed for each partition, `None` where it has not.
+    /// What the group has committed for each partition, `None` where it has not. Open transactions are waited for, and
+    /// a broker that is away.
     pub fn committed(&self) -> Vec<(Option<i64>, String)> {
         let partitions: Vec<i32> = (0..PARTITIONS).collect();
-        let offsets = self.admin.group_offsets(&self.group, &self.topics.metrics, &partitions);
-        offsets.unwrap().into_iter().map(|found| (found.offset, found.metadata)).collect()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.admin.group_offsets(&self.group, &self.topics.metrics, &partitions) {
+                Ok(offsets) => return offsets.into_iter().map(|found| (found.offset, found.metadata)).collect(),
+                Err(error) => assert!(Instant::now() < deadline, "{}: {error}", self.prefix),
+            }
+        }
     }
 }
 

@@ -249,19 +249,16 @@ pub struct Orphan {
 }
 
 impl Orphan {
-    /// It reaches the broker now. Says with which error that answers; 0 is none. For `END_TXN` and `ADD_OFFSETS`.
+    /// It reaches the broker now. Says with which error that answers; 0 is none. For `END_TXN` and `ADD_OFFSETS`. -1: it
+    /// cannot arrive any more, as the connection went with its client.
     pub fn deliver(self) -> i16 {
-        let bytes = self.arrive();
-        // Length, correlation id, throttle time, error.
-        bytes.get(12..14).map_or(-1, |two| i16::from_be_bytes([two[0], two[1]]))
-    }
-
-    /// It reaches the broker now, whose answer nobody reads.
-    pub fn arrive(self) -> Vec<u8> {
         let (sender, kept) = channel();
-        self.link.forward(&self.request, Some(sender)).unwrap();
+        if self.link.forward(&self.request, Some(sender)).is_err() {
+            return -1;
+        }
         let kept: Kept = kept.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("the broker is silent: {error}"));
-        kept.bytes
+        // Length, correlation id, throttle time, error.
+        kept.bytes.get(12..14).map_or(-1, |two| i16::from_be_bytes([two[0], two[1]]))
     }
 }
 

@@ -208,7 +208,10 @@ pub fn frozen_in_its_commit(guard: Option<Sabotage>) -> Result<Quiet, Noticed> {
     end(one);
     // The first transaction is that of the takeover, the second holds what is fed now.
     let freeze = format!("{}:2", Point::AfterProduce.name());
-    let mut one = start(&fleet, guard, "one", &[("OPS_FREEZE_AT", &freeze)]);
+    let sabotage = guard.map(|guard| ("OPS_SABOTAGE", guard.name()));
+    // However long it stands still: the cluster itself is not to end its transaction.
+    let patient = ["--kafka", "transaction.timeout.ms=600000"];
+    let mut one = fleet.start_in("one", &patient, &[&[("OPS_FREEZE_AT", &*freeze)], sabotage.as_slice()].concat());
     feed.seconds(&fleet, 6);
     one.wait_until_frozen();
     let mut two = start(&fleet, guard, "two", &[]);
