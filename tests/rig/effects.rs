@@ -20,7 +20,7 @@ use hms_ops::torture::{Point, Sabotage};
 use tokio::runtime::Runtime;
 
 use super::cluster::PATIENCE;
-use super::fleet::{Fleet, Ops, PARTITIONS, ids, kept_file, now_ms, ops};
+use super::fleet::{Fleet, Ops, PARTITIONS, ids, kept_file, now_ms, ops, patient_offsets};
 use world::{Gate, Sink};
 
 pub mod controls;
@@ -142,9 +142,8 @@ impl Effects {
     /// Waits until the group has a place in every partition: what is asked from then on is its business.
     pub fn wait_until_settled(&self) -> Result<(), String> {
         let admin = Admin::new(&self.fleet.settings).unwrap();
-        let partitions: Vec<i32> = (0..PARTITIONS).collect();
         let settled = || {
-            let offsets = admin.group_offsets(&self.group, &self.fleet.topics.incidents, &partitions).unwrap();
+            let offsets = patient_offsets(&admin, &self.group, &self.fleet.topics.incidents);
             offsets.iter().all(|found| found.offset.is_some())
         };
         self.wait_for("the group's first commit", settled)

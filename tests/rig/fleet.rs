@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hms_ops::bus::{self, Admin, Offsets, Producer, Record, Settings, TopicSpec};
+use hms_ops::bus::{self, Admin, Committed, Offsets, Producer, Record, Settings, TopicSpec};
 use hms_ops::codec;
 use hms_ops::model::ServiceId;
 use hms_ops::model::ids::home_partition;
@@ -254,16 +254,21 @@ impl Fleet {
         found.unwrap().into_iter().map(|found| writer(&found.metadata)).collect()
     }
 
-    /// What the group has committed for each partition, `None` where it has not. Open transactions are waited for, and
-    /// a broker that is away.
+    /// What the group has committed for each partition, `None` where it has not.
     pub fn committed(&self) -> Vec<(Option<i64>, String)> {
-        let partitions: Vec<i32> = (0..PARTITIONS).collect();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.admin.group_offsets(&self.group, &self.topics.metrics, &partitions) {
-                Ok(offsets) => return offsets.into_iter().map(|found| (found.offset, found.metadata)).collect(),
-                Err(error) => assert!(Instant::now() < deadline, "{}: {error}", self.prefix),
-            }
+        let offsets = patient_offsets(&self.admin, &self.group, &self.topics.metrics);
+        offsets.into_iter().map(|found| (found.offset, found.metadata)).collect()
+    }
+}
+
+/// What a group has committed. Open transactions are waited for, and a broker that is away.
+pub fn patient_offsets(admin: &Admin, group: &str, topic: &str) -> Vec<Committed> {
+    let partitions: Vec<i32> = (0..PARTITIONS).collect();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match admin.group_offsets(group, topic, &partitions) {
+            Ok(offsets) => return offsets,
+            Err(error) => assert!(Instant::now() < deadline, "{group}, {topic}: {error}"),
         }
     }
 }

@@ -20,7 +20,7 @@ use hms_ops::torture::{Point, Sabotage};
 use hms_ops::vault::{Entry, Header, LogId, Segment, Vault};
 
 use super::cluster::{PATIENCE, unique};
-use super::fleet::{Fleet, Ops, PARTITIONS, kept_file, ops};
+use super::fleet::{Fleet, Ops, PARTITIONS, kept_file, ops, patient_offsets};
 use crate::oracle::dice::Dice;
 
 pub mod controls;
@@ -149,9 +149,8 @@ impl Archive {
 
     /// What the group has committed, where it has.
     fn acknowledged(&self) -> BTreeMap<LogId, i64> {
-        let partitions: Vec<i32> = (0..PARTITIONS).collect();
         let of = |topic| {
-            let found = self.admin.group_offsets(&self.group, topic, &partitions).unwrap();
+            let found = patient_offsets(&self.admin, &self.group, topic);
             found.into_iter().filter_map(move |found| Some((LogId::new(topic, found.partition), found.offset?)))
         };
         self.topics().into_iter().flat_map(of).collect()

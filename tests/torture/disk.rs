@@ -23,7 +23,7 @@ fn run(trial: &mut Trial) -> Result<(), String> {
         let at = |what: &'static str| move |error| format!("round {round}, {what}: {error}");
         let bytes = 15_000 + trial.dice.below(12_000);
         let mut records = disk_fills_up(&Archive::new("full"), bytes).map_err(at("a bounded file"))?.records;
-        records += dies_while_it_writes(&Archive::new("half"), 2 * bytes).map_err(at("half a file"))?.records;
+        records += dies_while_it_writes(&Archive::new("half"), bytes).map_err(at("half a file"))?.records;
         if may_mount(trial) {
             records += full(&Archive::new("tmpfs")).map_err(at("a full file system"))?;
             records += read_only(&Archive::new("readonly")).map_err(at("a read-only file system"))?;
