@@ -85,8 +85,10 @@ impl fmt::Display for Noticed {
 
 /// So long a process may take to commit what the log holds; after that it is for the judge to say what is missing.
 const SETTLE: Duration = Duration::from_secs(20);
+/// Between two seconds of readings it gets so long, so that they are several transactions however fast it is.
+const BREATH: Duration = Duration::from_secs(1);
 /// Of every so many transactions one is given up.
-const ABORT_EVERY: &str = "9";
+const ABORT_EVERY: &str = "5";
 
 fn start(fleet: &Fleet, guard: Option<Sabotage>, instance: &str, more: &[(&str, &str)]) -> Ops {
     let sabotage = guard.map(|guard| ("OPS_SABOTAGE", guard.name()));
@@ -96,16 +98,19 @@ fn start(fleet: &Fleet, guard: Option<Sabotage>, instance: &str, more: &[(&str, 
 /// Waits until everything is committed, or the process ends by itself.
 fn settle(fleet: &Fleet, ops: &mut Ops) -> Result<(), Noticed> {
     // What was forwarded last is a record too.
-    for _ in 0..2 {
-        let (ends, deadline) = (fleet.ends(), Instant::now() + SETTLE);
-        let is_done = || fleet.committed().iter().zip(&ends).all(|((at, _), end)| *end == 0 || *at >= Some(*end));
-        while !is_done() && Instant::now() < deadline {
-            if !ops.is_alive() {
-                return Err(Noticed { by: "the processor", what: last_words(ops) });
-            }
-            // Nothing tells of a commit.
-            std::thread::sleep(Duration::from_millis(20));
+    (0..2).try_for_each(|_| settle_within(fleet, ops, SETTLE))
+}
+
+/// Waits so long until what the log holds now is committed.
+fn settle_within(fleet: &Fleet, ops: &mut Ops, patience: Duration) -> Result<(), Noticed> {
+    let (ends, deadline) = (fleet.ends(), Instant::now() + patience);
+    let is_done = || fleet.committed().iter().zip(&ends).all(|((at, _), end)| *end == 0 || *at >= Some(*end));
+    while !is_done() && Instant::now() < deadline {
+        if !ops.is_alive() {
+            return Err(Noticed { by: "the processor", what: last_words(ops) });
         }
+        // Nothing tells of a commit.
+        std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())
 }
@@ -177,14 +182,17 @@ impl Feed {
     }
 }
 
-/// Two lives, each killed far from a cut when all is committed, in which one transaction in nine is given up; then an
+/// Two lives, each killed far from a cut when all is committed, in which one transaction in five is given up; then an
 /// honest one.
 pub fn stream(guard: Option<Sabotage>) -> Result<Quiet, Noticed> {
     let fleet = Fleet::simulated("stream");
     let mut feed = Feed::new(&fleet, Some(5));
     for _ in 0..2 {
         let mut ops = start(&fleet, guard, "one", &[("OPS_ABORT_EVERY", ABORT_EVERY)]);
-        feed.seconds(&fleet, 17);
+        for _ in 0..17 {
+            feed.seconds(&fleet, 1);
+            settle_within(&fleet, &mut ops, BREATH)?;
+        }
         settle(&fleet, &mut ops)?;
         ops.kill();
     }
