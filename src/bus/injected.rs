@@ -92,13 +92,13 @@ fn commit(producer: &mut TransactionalProducer, consumer: &GroupConsumer) -> Res
     producer.commit(&[offset], &consumer.group_metadata()?)
 }
 
-/// A producer that has made its connections, and has a record in an open transaction.
+/// A producer that has made its connections. No transaction is open: what is injected meets all of the next one.
 fn settled(settings: &Settings, consumer: &GroupConsumer) -> TransactionalProducer {
     loop {
         let mut producer = TransactionalProducer::new(settings, "tx").unwrap();
         assert!(matches!(commit(&mut producer, consumer).unwrap(), Outcome::Committed), "the mock commits");
         // On a busy machine a connection may be lost, and the producer with it.
-        if send(&mut producer).is_ok() {
+        if producer.abort().is_ok() {
             return producer;
         }
     }
@@ -109,6 +109,7 @@ fn produce(call: Call, settings: &Settings, inject: impl Fn()) -> Came {
     let mut producer = settled(settings, &consumer);
     // Without a record that has arrived there is nothing to be aborted at the cluster.
     if call == Call::Abort {
+        send(&mut producer).unwrap();
         producer.flush().unwrap();
     }
     inject();
