@@ -4,6 +4,7 @@
 use hms_ops::codec::reading::{MAX_VALUE_LENGTH, decode_with_headers, encode};
 use hms_ops::codec::{action, incident, rejected, service, state};
 use hms_ops::model::reading::Reading;
+use hms_ops::model::state::Rollup;
 use hms_ops::spec::{self, Finding, Severity, diagnose, explain};
 
 const APPENDED: i64 = 1_700_000_000_000;
@@ -85,7 +86,12 @@ pub fn records(data: &[u8]) {
     comes_back(data, |bytes| action::decode(bytes).ok(), action::encode);
     comes_back(data, |bytes| service::decode(bytes).ok(), service::encode);
     comes_back(data, |bytes| rejected::decode(bytes).ok(), rejected::encode);
-    comes_back(data, |bytes| state::decode_rollup(bytes).ok(), state::encode_rollup);
+    let encode_rollup = |rollup: &Rollup| {
+        let mut value = Vec::new();
+        state::encode_rollup(rollup, &mut value);
+        value
+    };
+    comes_back(data, |bytes| state::decode_rollup(bytes).ok(), encode_rollup);
     comes_back(
         data,
         |bytes| state::decode_state(bytes).ok(),

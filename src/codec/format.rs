@@ -91,8 +91,13 @@ impl Format {
     /// A value that begins with the header of the current schema and waits for its datum.
     pub(super) fn begin(&self, capacity: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_LENGTH + capacity);
-        out.extend_from_slice(&self.header);
+        self.begin_in(&mut out);
         out
+    }
+
+    /// The same at the end of `out`.
+    pub(super) fn begin_in(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.header);
     }
 
     /// The datum of `value` by the current schema, which is resolved from an older one where need be.

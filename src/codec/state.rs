@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::binary::{Cursor, Fault, put_blocks, put_bytes, put_count, put_double, put_long};
 use super::reading::put_attributes;
 use super::{Error, ROLLUP, STATE, flat};
-use crate::model::state::{Centroid, PartitionRecord, Rollup, RollupPane, ServiceRecord};
+use crate::model::state::{Centroid, LatestReading, PartitionRecord, Rollup, RollupPane, ServiceRecord};
 
 /// What a record of `ops.state` holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,37 +43,47 @@ pub fn decode_state(value: &[u8]) -> Result<StateRecord, Error> {
     flat::decode(&STATE, value)
 }
 
-/// The value on `ops.rollups`.
-pub fn encode_rollup(rollup: &Rollup) -> Vec<u8> {
-    let size = 160 + 64 * rollup.panes.len() + 8 * rollup.values.len() + 16 * rollup.centroids.len();
-    let mut out = ROLLUP.begin(size);
-    put_bytes(&mut out, rollup.service.as_bytes());
-    put_bytes(&mut out, rollup.sensor.as_bytes());
-    put_long(&mut out, rollup.cut_position);
-    put_long(&mut out, rollup.cut_clock);
-    put_count(&mut out, rollup.n);
-    put_count(&mut out, rollup.late);
+/// Appends the value on `ops.rollups`.
+pub fn encode_rollup(rollup: &Rollup, out: &mut Vec<u8>) {
+    ROLLUP.begin_in(out);
+    put_bytes(out, rollup.service.as_bytes());
+    put_bytes(out, rollup.sensor.as_bytes());
+    put_long(out, rollup.cut_position);
+    put_long(out, rollup.cut_clock);
+    put_count(out, rollup.n);
+    put_count(out, rollup.late);
     for value in [rollup.min, rollup.max, rollup.sum, rollup.last] {
-        put_double(&mut out, value);
+        put_double(out, value);
     }
     for time in [rollup.first_ts, rollup.last_ts, rollup.seen] {
-        put_long(&mut out, time);
+        put_long(out, time);
     }
-    put_blocks(&mut out, rollup.panes.iter(), put_pane);
-    put_blocks(&mut out, rollup.values.iter(), |out, value| put_double(out, *value));
-    put_blocks(&mut out, rollup.centroids.iter(), |out, centroid| {
+    let mut end = rollup.panes.first().map_or(0, |pane| pane.end);
+    put_long(out, end);
+    put_blocks(out, rollup.panes.iter(), |out, pane| {
+        put_long(out, pane.end.wrapping_sub(std::mem::replace(&mut end, pane.end)));
+        put_count(out, pane.n);
+        put_count(out, pane.over);
+        put_count(out, pane.unrecovered);
+    });
+    put_blocks(out, rollup.latest.iter(), |out, latest| {
+        put_long(out, latest.ts);
+        put_double(out, latest.value);
+        put_attributes(out, &latest.attributes);
+    });
+    put_blocks(out, rollup.values.iter(), |out, value| put_double(out, *value));
+    put_blocks(out, rollup.centroids.iter(), |out, centroid| {
         put_double(out, centroid.mean);
         put_double(out, centroid.weight);
     });
-    out
 }
 
 /// Reads a value of `ops.rollups`.
 pub fn decode_rollup(value: &[u8]) -> Result<Rollup, Error> {
     ROLLUP.read(value, |cursor| {
         Ok(Rollup {
-            service: cursor.string()?.to_owned(),
-            sensor: cursor.string()?.to_owned(),
+            service: cursor.string()?.into(),
+            sensor: cursor.string()?.into(),
             cut_position: cursor.long()?,
             cut_clock: cursor.long()?,
             n: cursor.count()?,
@@ -85,40 +95,30 @@ pub fn decode_rollup(value: &[u8]) -> Result<Rollup, Error> {
             first_ts: cursor.long()?,
             last_ts: cursor.long()?,
             seen: cursor.long()?,
-            panes: cursor.array(pane)?,
+            panes: panes(cursor)?,
+            latest: cursor.array(latest)?,
             values: cursor.array(Cursor::double)?,
             centroids: cursor.array(|cursor| Ok(Centroid { mean: cursor.double()?, weight: cursor.double()? }))?,
         })
     })
 }
 
-fn put_pane(out: &mut Vec<u8>, pane: &RollupPane) {
-    put_long(out, pane.end);
-    put_count(out, pane.n);
-    put_count(out, pane.over);
-    put_count(out, pane.unrecovered);
-    put_long(out, pane.last_ts);
-    put_double(out, pane.last_value);
-    put_attributes(out, &pane.last_attributes);
+/// Each pane says how far it is from the one before.
+fn panes(cursor: &mut Cursor<'_>) -> Result<Vec<RollupPane>, Fault> {
+    let mut end = cursor.long()?;
+    cursor.array(|cursor| {
+        end = end.wrapping_add(cursor.long()?);
+        Ok(RollupPane { end, n: cursor.count()?, over: cursor.count()?, unrecovered: cursor.count()? })
+    })
 }
 
-fn pane(cursor: &mut Cursor<'_>) -> Result<RollupPane, Fault> {
-    Ok(RollupPane {
-        end: cursor.long()?,
-        n: cursor.count()?,
-        over: cursor.count()?,
-        unrecovered: cursor.count()?,
-        last_ts: cursor.long()?,
-        last_value: cursor.double()?,
-        last_attributes: {
-            let mut attributes = BTreeMap::new();
-            cursor.blocks(|cursor| {
-                attributes.insert(cursor.string()?.to_owned(), cursor.string()?.to_owned());
-                Ok(())
-            })?;
-            attributes
-        },
-    })
+fn latest(cursor: &mut Cursor<'_>) -> Result<LatestReading, Fault> {
+    let (ts, value, mut attributes) = (cursor.long()?, cursor.double()?, BTreeMap::new());
+    cursor.blocks(|cursor| {
+        attributes.insert(cursor.string()?.to_owned(), cursor.string()?.to_owned());
+        Ok(())
+    })?;
+    Ok(LatestReading { ts, value, attributes })
 }
 
 #[cfg(test)]
@@ -145,17 +145,20 @@ mod tests {
     }
 
     fn panes() -> impl Strategy<Value = RollupPane> {
-        (any::<i64>(), count(), count(), count(), any::<i64>(), double(), attributes()).prop_map(
-            |(end, n, over, unrecovered, last_ts, last_value, last_attributes)| RollupPane {
-                end,
-                n,
-                over,
-                unrecovered,
-                last_ts,
-                last_value,
-                last_attributes,
-            },
-        )
+        (any::<i64>(), count(), count(), count()).prop_map(|(end, n, over, unrecovered)| RollupPane {
+            end,
+            n,
+            over,
+            unrecovered,
+        })
+    }
+
+    fn latest_readings() -> impl Strategy<Value = LatestReading> {
+        (any::<i64>(), double(), attributes()).prop_map(|(ts, value, attributes)| LatestReading {
+            ts,
+            value,
+            attributes,
+        })
     }
 
     fn rollups() -> impl Strategy<Value = Rollup> {
@@ -165,13 +168,14 @@ mod tests {
         let centroid = (double(), double()).prop_map(|(mean, weight)| Centroid { mean, weight });
         let lists = (
             prop::collection::vec(panes(), 0..4),
+            prop::collection::vec(latest_readings(), 0..3),
             prop::collection::vec(double(), 0..32),
             prop::collection::vec(centroid, 0..9),
         );
         (names, longs, doubles, count(), count(), lists).prop_map(
-            |((service, sensor), longs, [min, max, sum, last], n, late, (panes, values, centroids))| Rollup {
-                service,
-                sensor,
+            |((service, sensor), longs, [min, max, sum, last], n, late, (panes, latest, values, centroids))| Rollup {
+                service: service.into(),
+                sensor: sensor.into(),
                 cut_position: longs[0],
                 cut_clock: longs[1],
                 n,
@@ -184,6 +188,7 @@ mod tests {
                 last_ts: longs[3],
                 seen: longs[4],
                 panes,
+                latest,
                 values,
                 centroids,
             },
@@ -254,7 +259,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_rollup_comes_back(rollup in rollups()) {
-            let value = encode_rollup(&rollup);
+            let mut value = Vec::new();
+            encode_rollup(&rollup, &mut value);
             apache_avro_reads(&ROLLUP, &value);
             prop_assert_eq!(decode_rollup(&value), Ok(rollup));
         }

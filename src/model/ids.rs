@@ -30,6 +30,11 @@ impl ServiceId {
         &self.0
     }
 
+    /// The id as text that is shared.
+    pub fn shared(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// The one partition of `ops.metrics` in which this service is judged.
     pub fn home(&self, partitions: i32) -> i32 {
         home_partition(&self.0, partitions)

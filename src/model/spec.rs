@@ -112,6 +112,16 @@ pub struct Slo {
 }
 
 impl Slo {
+    /// The fewest readings among which `over` above the threshold are no breach; none if no number is enough.
+    pub fn least(&self, over: u64) -> Option<u64> {
+        let allowed = u128::from(1_000_000_u32.saturating_sub(self.objective_ppm));
+        match over {
+            0 => Some(0),
+            _ if allowed == 0 => None,
+            _ => u64::try_from((u128::from(over) * 1_000_000).div_ceil(allowed)).ok(),
+        }
+    }
+
     /// Nearest rank: the 1-based place of the quantile among `n` ascending readings, `ceil(objective n)`.
     pub fn rank(&self, n: u64) -> u64 {
         (u128::from(self.objective_ppm) * u128::from(n)).div_ceil(1_000_000) as u64
@@ -243,4 +253,21 @@ pub struct Limits {
     pub max: Option<u32>,
     /// Most replicas by which one action may change (4).
     pub max_step: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fewest_readings_are_exactly_those_that_allow_so_many() {
+        for objective_ppm in [1, 500_000, 900_000, 950_000, 999_999] {
+            let slo = Slo { target: 0, threshold: 0.0, recover_threshold: 0.0, objective_ppm, min_samples: 0 };
+            for over in 0..50 {
+                let least = slo.least(over).unwrap();
+                let is_allowed = |n: u64| over <= n - slo.rank(n);
+                assert!(is_allowed(least) && (least == 0 || !is_allowed(least - 1)), "{objective_ppm} {over} {least}");
+            }
+        }
+    }
 }

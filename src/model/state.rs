@@ -2,6 +2,7 @@
 //! since the cut they are the whole state of a partition.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +13,9 @@ use super::ids::{IncidentId, ServiceId};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rollup {
     /// The service.
-    pub service: String,
+    pub service: Arc<str>,
     /// The sensor.
-    pub sensor: String,
+    pub sensor: Arc<str>,
     /// Position in `ops.metrics` before which all is in this or an earlier cut.
     pub cut_position: i64,
     /// The partition's clock at the cut, ms.
@@ -39,6 +40,9 @@ pub struct Rollup {
     pub seen: i64,
     /// Counters per step of the window, ascending by `end`: what the readings of this cut add.
     pub panes: Vec<RollupPane>,
+    /// Where a verdict or a comparison looks at it: of the readings of this cut the latest at or before the last
+    /// instant that was evaluated, and the latest of each later step.
+    pub latest: Vec<LatestReading>,
     /// The values themselves in offset order, if there are at most 32.
     pub values: Vec<f64>,
     /// A t-digest of the values, if there are more.
@@ -46,7 +50,7 @@ pub struct Rollup {
 }
 
 /// Counters of one step `(end - S, end]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RollupPane {
     /// End of the step, ms; closed.
     pub end: i64,
@@ -56,12 +60,17 @@ pub struct RollupPane {
     pub over: u64,
     /// Those above the recover threshold.
     pub unrecovered: u64,
-    /// Event time of the latest reading of the step (of equals the later in the log) so far.
-    pub last_ts: i64,
-    /// Its value.
-    pub last_value: f64,
-    /// Its attributes, where an action may need them.
-    pub last_attributes: BTreeMap<String, String>,
+}
+
+/// The latest reading of one step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatestReading {
+    /// Event time, ms; of equals it is the later in the log.
+    pub ts: i64,
+    /// Value.
+    pub value: f64,
+    /// Attributes, where an action may need them.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// One centroid of a t-digest.

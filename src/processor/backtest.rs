@@ -33,7 +33,7 @@ impl Backtest {
         if let SpecChange::Register(spec) = &change {
             self.tail_ms = self.tail_ms.max(longest_timer(spec));
         }
-        self.core.apply(change, self.offset, &mut self.effects);
+        self.core.apply([change], self.offset, &mut self.effects);
     }
 
     /// One reading, appended at `append_ms`.

@@ -16,6 +16,8 @@ use crate::model::spec::Spec;
 use crate::model::state::{AheadRecord, Cut};
 use crate::model::{ServiceId, SpecHash};
 use crate::processor::cut::Published;
+use crate::processor::grid::Grid;
+use crate::processor::index::Index;
 use crate::processor::service::{Active, compatible};
 use crate::window::clock::{ClockMove, PartitionClock, SUSPEND_MS};
 
@@ -32,10 +34,19 @@ pub struct Core {
     pub(super) partition: i32,
     partitions: i32,
     pub(super) clock: PartitionClock,
-    /// Ordered by id, as instants are evaluated.
-    pub(super) services: BTreeMap<ServiceId, Service>,
+    /// Every service that was ever registered here, where it is in `services`; instants are evaluated in this order.
+    pub(super) slots: BTreeMap<ServiceId, usize>,
+    /// A slot is for ever.
+    pub(super) services: Vec<Service>,
+    /// The series of the active services.
+    pub(super) index: Index,
+    pub(super) grids: Vec<Grid>,
+    /// The active services by id.
+    pub(super) turns: Vec<Turn>,
+    /// How many series the active services have.
+    series: usize,
     /// No instant is due before the clock reaches this.
-    pub(super) due: i64,
+    due: i64,
     pub(super) full_cut_clock: Option<i64>,
     pub(super) ahead: Option<AheadRecord>,
 }
@@ -46,8 +57,23 @@ pub(super) struct Service {
     /// Kept for ever, also over unregistering.
     pub generation: u64,
     pub active: Option<Active>,
+    /// Place in the core's `turns`, while it is active.
+    turn: usize,
+    /// Place in the core's `grids`, while it is active.
+    grid: usize,
     /// What the last cut that wrote this service wrote; none if it must be written.
     pub published: Option<Published>,
+    /// That may not be true any more.
+    pub changed: bool,
+}
+
+/// An active service, when instants are evaluated: small, as at each instant all of them are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    /// Instants before this, ms, would change nothing.
+    wake: i64,
+    pub slot: u32,
+    pub grid: u32,
 }
 
 /// One record of `ops.metrics`.
@@ -124,7 +150,12 @@ impl Core {
             partition,
             partitions,
             clock: PartitionClock::default(),
-            services: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            services: Vec::new(),
+            index: Index::default(),
+            grids: Vec::new(),
+            turns: Vec::new(),
+            series: 0,
             due: i64::MAX,
             full_cut_clock: None,
             ahead: None,
@@ -148,16 +179,14 @@ impl Core {
 
     /// The active specs, by service id.
     pub fn specs(&self) -> impl Iterator<Item = &Arc<Spec>> {
-        self.services.values().filter_map(|service| service.active.as_ref().map(|active| &active.spec))
+        self.slots.values().filter_map(|slot| self.services[*slot].active.as_ref().map(|active| &active.spec))
     }
 
     /// Takes the next record; appends what it causes to `effects`.
     pub fn step(&mut self, record: Record<'_>, effects: &mut Effects) -> Outcome {
         match self.clock.observe(record.append_ms) {
             ClockMove::Started => {
-                let clock = record.append_ms;
-                self.active().for_each(|(_, active)| active.start(clock));
-                self.find_due();
+                self.start(record.append_ms);
                 self.cut(record.offset, effects);
             }
             ClockMove::Moved { from } => {
@@ -165,7 +194,7 @@ impl Core {
                 if clock >= self.due {
                     self.evaluate_due(clock, &mut effects.incidents);
                 }
-                if clock.div_euclid(CUT_MS) > from.div_euclid(CUT_MS) {
+                if clock > from && clock.div_euclid(CUT_MS) > from.div_euclid(CUT_MS) {
                     self.cut(record.offset, effects);
                 }
             }
@@ -178,14 +207,31 @@ impl Core {
         self.judge(record)
     }
 
+    /// The partition's first record: instants begin.
+    fn start(&mut self, clock: i64) {
+        let active = self.services.iter_mut().filter_map(|service| service.active.as_mut());
+        active.for_each(|active| active.alive_since = Some(clock));
+        self.grids.iter_mut().for_each(|grid| grid.next = Some(grid.first_not_due(clock)));
+        self.find_due();
+    }
+
     /// Every instant that is due and was not evaluated yet, ordered by instant, service, cause.
     fn evaluate_due(&mut self, clock: i64, events: &mut Vec<IncidentEvent>) {
-        let is_due = |active: &Active| active.next.filter(|next| next + active.spec.lateness_ms <= clock);
-        while let Some(at) = self.active().filter_map(|(_, active)| is_due(active)).min() {
-            for (generation, active) in self.active() {
-                if is_due(active) == Some(at) {
-                    active.evaluate(generation, events);
+        while let Some(at) = self.grids.iter().filter_map(|grid| grid.due(clock)).min() {
+            self.grids.iter_mut().for_each(|grid| grid.is_on = grid.due(clock) == Some(at));
+            for turn in &mut self.turns {
+                if turn.wake > at || !self.grids[turn.grid as usize].is_on {
+                    continue;
                 }
+                let service = &mut self.services[turn.slot as usize];
+                if let Some(active) = &mut service.active {
+                    let evaluated = active.evaluate(at, &mut service.generation, events);
+                    turn.wake = evaluated.wake;
+                    service.changed |= evaluated.changed;
+                }
+            }
+            for grid in self.grids.iter_mut().filter(|grid| grid.is_on) {
+                grid.next = Some(at + grid.step_ms);
             }
         }
         self.find_due();
@@ -193,8 +239,14 @@ impl Core {
 
     fn leap(&mut self, events: &mut Vec<IncidentEvent>) {
         let clock = self.clock.now.unwrap_or_default();
-        for (_, active) in self.active() {
-            if let Some((from, to)) = active.leap(clock) {
+        let blind: Vec<_> = self.grids.iter_mut().map(|grid| grid.leap(clock)).collect();
+        for turn in &mut self.turns {
+            turn.wake = i64::MIN;
+            let service = &mut self.services[turn.slot as usize];
+            service.changed = true;
+            let Some(active) = &mut service.active else { continue };
+            active.alive_since = Some(clock);
+            if let Some((from, to)) = blind[turn.grid as usize] {
                 let kind = EventKind::Blind { from, to };
                 events.push(event(kind, &active.spec.id, active.spec.hash, clock));
             }
@@ -202,18 +254,40 @@ impl Core {
         self.find_due();
     }
 
-    fn active(&mut self) -> impl Iterator<Item = (&mut u64, &mut Active)> {
-        self.services
-            .values_mut()
-            .filter_map(|service| service.active.as_mut().map(|active| (&mut service.generation, active)))
+    fn find_due(&mut self) {
+        self.due = self.grids.iter().filter_map(Grid::next_due).min().unwrap_or(i64::MAX);
     }
 
-    pub(super) fn find_due(&mut self) {
-        self.due = self
-            .active()
-            .filter_map(|(_, active)| active.next.map(|next| next + active.spec.lateness_ms))
-            .min()
-            .unwrap_or(i64::MAX);
+    /// The active service in a slot, and the first instant that it has not evaluated.
+    pub(super) fn active_mut(&mut self, slot: usize) -> Option<(Option<i64>, &mut Active)> {
+        let service = &mut self.services[slot];
+        let active = service.active.as_mut()?;
+        Some((self.grids[service.grid].next, active))
+    }
+
+    /// After any change of what is active: index, instants and turns are made anew. Everybody's turn comes at the
+    /// next instant.
+    pub(super) fn arrange(&mut self) {
+        self.grids.clear();
+        self.turns.clear();
+        self.series = 0;
+        for &slot in self.slots.values() {
+            let service = &mut self.services[slot];
+            let Some(active) = &service.active else { continue };
+            let (step_ms, lateness_ms) = (active.spec.step_ms, active.spec.lateness_ms);
+            let same = |grid: &Grid| (grid.step_ms, grid.lateness_ms) == (step_ms, lateness_ms);
+            service.grid = self.grids.iter().position(same).unwrap_or_else(|| {
+                self.grids.push(Grid::new(step_ms, lateness_ms, self.clock.now));
+                self.grids.len() - 1
+            });
+            self.series += active.spec.sensors.len();
+            service.turn = self.turns.len();
+            self.turns.push(Turn { wake: i64::MIN, slot: slot as u32, grid: service.grid as u32 });
+        }
+        let specs = self.services.iter().enumerate();
+        self.index =
+            Index::of(specs.filter_map(|(slot, service)| service.active.as_ref().map(|active| (slot, &*active.spec))));
+        self.find_due();
     }
 
     /// Third move: judges the record, and counts it if it is good.
@@ -222,33 +296,46 @@ impl Core {
             Body::Reading(reading) => reading,
             Body::Unreadable(reason) => return Outcome::Rejected(reason),
         };
+        let Some(place) = self.index.find(&reading.service, &reading.sensor) else {
+            return self.judge_unknown(reading, record);
+        };
+        let (slot, sensor) = (place.slot as usize, place.sensor as usize);
+        let service = &mut self.services[slot];
+        let Some(active) = &mut service.active else { return self.judge_unknown(reading, record) };
+        let next = self.grids[service.grid].next.unwrap_or(i64::MIN);
+        let series = &mut active.series[sensor];
+        series.seen = self.clock.now;
+        series.pending.touched = true;
+        match fault(reading, record.append_ms).map_or_else(|| active.count(reading, sensor, next), Err) {
+            Ok(counted) => {
+                if let Some(instant) = counted.stirs {
+                    service.changed = true;
+                    let turn = &mut self.turns[service.turn];
+                    turn.wake = turn.wake.min(instant);
+                }
+                self.note_ahead(reading.ts);
+                Outcome::Counted { late: counted.late }
+            }
+            Err(reason) => Outcome::Rejected(reason),
+        }
+    }
+
+    /// A record of no series that is registered here: what is known has a good name and is at home.
+    fn judge_unknown(&self, reading: &Reading, record: Record<'_>) -> Outcome {
         let (service, sensor) = (reading.service.as_str(), reading.sensor.as_str());
         if service == TICK_SERVICE && sensor == TICK_SENSOR {
             return Outcome::Tick;
+        }
+        if !reading.is_named_well() {
+            return Outcome::Rejected(RejectReason::BadName);
         }
         let home = home_partition(service, self.partitions);
         if home != self.partition && !record.forwarded {
             return Outcome::Forwarded { home };
         }
-        let clock = self.clock.now;
-        let fault = fault(reading, record.append_ms);
-        let active = self.services.get_mut(service).and_then(|service| service.active.as_mut());
-        let known = active.map(|active| (active.spec.sensor(sensor), active));
-        let (sensor, active) = match known {
-            None => return Outcome::Rejected(unknown(reading, fault, RejectReason::UnknownService)),
-            Some((None, _)) => return Outcome::Rejected(unknown(reading, fault, RejectReason::UnknownSensor)),
-            Some((Some(sensor), active)) => (sensor, active),
-        };
-        let series = &mut active.series[sensor];
-        series.seen = clock;
-        series.pending.touched = true;
-        match fault.map_or_else(|| active.count(reading, sensor), Err) {
-            Ok(late) => {
-                self.note_ahead(reading.ts);
-                Outcome::Counted { late }
-            }
-            Err(reason) => Outcome::Rejected(reason),
-        }
+        let is_active = self.slots.get(service).is_some_and(|slot| self.services[*slot].active.is_some());
+        let unknown = if is_active { RejectReason::UnknownSensor } else { RejectReason::UnknownService };
+        Outcome::Rejected(fault(reading, record.append_ms).unwrap_or(unknown))
     }
 
     /// A reading that is counted while the clock is suspended may lie so far ahead that a restore would not look
@@ -261,38 +348,48 @@ impl Core {
         }
     }
 
-    /// A spec takes effect (or ends) before the record at `position`. Says whether anything changed: the same text
-    /// again is nothing.
-    pub fn apply(&mut self, change: SpecChange, position: i64, effects: &mut Effects) -> bool {
-        let changed = match &change {
-            SpecChange::Register(spec) => self.spec_of(&spec.id).is_none_or(|old| old.hash != spec.hash),
-            SpecChange::Retire(id) => self.spec_of(id).is_some(),
-        };
-        if !changed {
-            return false;
+    /// Specs take effect (or end) before the record at `position`, in this order and in one cut. Says whether anything
+    /// changed: the same text again is nothing.
+    pub fn apply(
+        &mut self,
+        changes: impl IntoIterator<Item = SpecChange>,
+        position: i64,
+        effects: &mut Effects,
+    ) -> bool {
+        let mut cut = None;
+        for change in changes {
+            let changed = match &change {
+                SpecChange::Register(spec) => self.spec_of(&spec.id).is_none_or(|old| old.hash != spec.hash),
+                SpecChange::Retire(id) => self.spec_of(id).is_some(),
+            };
+            if changed {
+                cut.get_or_insert_with(|| self.begin_cut(position));
+                match change {
+                    SpecChange::Register(spec) => self.register(spec, position, &mut effects.incidents),
+                    SpecChange::Retire(id) => self.retire(&id, &mut effects.incidents),
+                }
+            }
         }
-        let mut cut = self.begin_cut(position);
-        match change {
-            SpecChange::Register(spec) => self.register(spec, position, &mut effects.incidents),
-            SpecChange::Retire(id) => self.retire(&id, &mut effects.incidents),
-        }
-        self.find_due();
+        let Some(mut cut) = cut else { return false };
+        self.arrange();
         self.end_cut(&mut cut);
         effects.cuts.push(cut);
         true
     }
 
     fn spec_of(&self, id: &ServiceId) -> Option<&Arc<Spec>> {
-        self.services.get(id)?.active.as_ref().map(|active| &active.spec)
+        self.services[*self.slots.get(id)?].active.as_ref().map(|active| &active.spec)
     }
 
     fn register(&mut self, spec: Arc<Spec>, position: i64, events: &mut Vec<IncidentEvent>) {
         let clock = self.clock.now;
         let at = clock.unwrap_or(0);
-        let others: usize = self.specs().filter(|other| other.id != spec.id).map(|other| other.sensors.len()).sum();
-        let over_limit = others + spec.sensors.len() > SERIES_LIMIT;
-        let service = self.services.entry(spec.id.clone()).or_default();
+        self.series += spec.sensors.len();
+        self.series -= self.spec_of(&spec.id).map_or(0, |old| old.sensors.len());
+        let over_limit = self.series > SERIES_LIMIT;
+        let service = self.service(&spec.id);
         service.published = None;
+        service.changed = true;
         match &mut service.active {
             Some(active) if compatible(&active.spec, &spec) => active.adopt(spec.clone()),
             slot => {
@@ -311,11 +408,22 @@ impl Core {
         events.push(event(kind, &spec.id, spec.hash, at));
     }
 
+    /// The service of this name, which has a slot from now on.
+    pub(super) fn service(&mut self, id: &ServiceId) -> &mut Service {
+        let slot = *self.slots.entry(id.clone()).or_insert(self.services.len());
+        if slot == self.services.len() {
+            self.services.push(Service::default());
+        }
+        &mut self.services[slot]
+    }
+
     fn retire(&mut self, id: &ServiceId, events: &mut Vec<IncidentEvent>) {
         let at = self.clock.now.unwrap_or(0);
-        let Some(service) = self.services.get_mut(id) else { return };
+        let service = self.service(id);
         let Some(active) = service.active.take() else { return };
         service.published = None;
+        service.changed = true;
+        self.series -= active.spec.sensors.len();
         let hash = active.spec.hash;
         active.close(CloseReason::Unregistered, at, events);
         events.push(event(EventKind::SpecRetired, id, hash, at));
@@ -326,11 +434,6 @@ impl Core {
 fn fault(reading: &Reading, append_ms: i64) -> Option<RejectReason> {
     let future = reading.ts > append_ms.saturating_add(FUTURE_MS);
     reading.fault().or(future.then_some(RejectReason::TsFuture))
-}
-
-/// Why a reading of a series that is not known is refused. What is known has a good name.
-fn unknown(reading: &Reading, fault: Option<RejectReason>, unknown: RejectReason) -> RejectReason {
-    if reading.is_named_well() { fault.unwrap_or(unknown) } else { RejectReason::BadName }
 }
 
 fn event(kind: EventKind, service: &ServiceId, spec_hash: SpecHash, at: i64) -> IncidentEvent {

@@ -7,18 +7,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::spec::{Condition, Spec};
+use crate::model::spec::Spec;
 use crate::model::state::{
-    ActiveRecord, Cut, EpisodeRecord, LookRecord, MachineRecord, OpenRecord, PartitionRecord, Rollup, RollupPane,
+    ActiveRecord, Cut, EpisodeRecord, LatestReading, LookRecord, MachineRecord, OpenRecord, PartitionRecord, Rollup,
     ServiceRecord, VerdictKind,
 };
 use crate::model::{ServiceId, SpecHash};
 use crate::processor::core::{Core, Effects, FUTURE_MS, Service};
+use crate::processor::grid::Grid;
 use crate::processor::incident::{Episode, Look, Machine, Open, Phase};
-use crate::processor::service::{Active, Series, first_not_due};
+use crate::processor::series::Role;
+use crate::processor::service::Active;
 use crate::window::clock::{PartitionClock, SUSPEND_MS};
-use crate::window::digest::Sketch;
-use crate::window::panes::Attributes;
+use crate::window::latest::Attributes;
 
 /// Every service is written at least this often, ms, so that a restore reads `ops.state` from there.
 pub const FULL_CUT_MS: i64 = 3_600_000;
@@ -72,35 +73,17 @@ impl Core {
     pub(super) fn begin_cut(&mut self, position: i64) -> Cut {
         let clock = self.clock.now;
         let mut rollups = Vec::new();
-        for service in self.services.values_mut() {
-            let Some(active) = &mut service.active else { continue };
-            for sensor in 0..active.series.len() {
-                let through = horizon(active, sensor);
-                let is_target = active.spec.slo.as_ref().is_some_and(|slo| slo.target == sensor);
-                let window_from = active.next.map_or(i64::MIN, |next| next - active.spec.window_ms);
-                let series = &mut active.series[sensor];
-                series.sketches.retain(|sketch| sketch.last_ts > window_from);
-                let Some((pending, sketch)) = series.take_pending() else {
-                    series.panes.forget(through);
-                    continue;
-                };
-                let empty = Rollup {
-                    service: active.spec.id.to_string(),
-                    sensor: active.spec.sensors[sensor].name.to_string(),
-                    cut_position: position,
-                    cut_clock: clock.unwrap_or(0),
-                    seen: series.seen.unwrap_or(0),
-                    ..Rollup::default()
-                };
-                let mut rollup = Rollup { late: pending.late, last: pending.last, ..empty.clone() };
-                sketch.write(&mut rollup);
-                if is_target && sketch.overlaps(window_from, i64::MAX) {
-                    series.sketches.push(sketch);
+        for turn in &self.turns {
+            let next = self.grids[turn.grid as usize].next;
+            let Some(active) = &mut self.services[turn.slot as usize].active else { continue };
+            for (sensor, series) in active.series.iter_mut().enumerate() {
+                if let Some(mut rollup) = series.cut(next) {
+                    rollup.service = active.spec.id.shared();
+                    rollup.sensor = active.spec.sensors[sensor].name.clone();
+                    rollup.cut_position = position;
+                    rollup.cut_clock = clock.unwrap_or(0);
+                    split(rollup, &mut rollups);
                 }
-                let mut parts = split(series.panes.publish(through)).into_iter();
-                rollup.panes = parts.next().unwrap_or_default();
-                rollups.push(rollup);
-                rollups.extend(parts.map(|panes| Rollup { panes, ..empty.clone() }));
             }
         }
         let hour = self.full_cut_clock.zip(clock).is_none_or(|(last, clock)| clock - last >= FULL_CUT_MS);
@@ -115,7 +98,12 @@ impl Core {
     /// Second half: the lives that changed, and the partition itself.
     pub(super) fn end_cut(&mut self, cut: &mut Cut) {
         let position = cut.partition.cut_position;
-        for (id, service) in &mut self.services {
+        for (id, &slot) in &self.slots {
+            let service = &mut self.services[slot];
+            let changed = std::mem::take(&mut service.changed);
+            if !(cut.full || changed) {
+                continue;
+            }
             let now = Published::of(service);
             if cut.full || service.published.as_ref() != Some(&now) {
                 cut.services.push(ServiceRecord {
@@ -144,11 +132,11 @@ impl Core {
     /// Readings far ahead are ordinary once no window reaches back to them.
     fn forget_ahead(&mut self) {
         let Some(ahead) = self.ahead else { return };
-        let needed = self
-            .services
-            .values()
-            .filter_map(|service| service.active.as_ref())
-            .any(|active| (0..active.series.len()).any(|sensor| ahead.until > horizon(active, sensor)));
+        let needed = self.turns.iter().any(|turn| {
+            let next = self.grids[turn.grid as usize].next;
+            let active = self.services[turn.slot as usize].active.as_ref();
+            active.is_some_and(|active| active.series.iter().any(|series| ahead.until > series.horizon(next)))
+        });
         if !needed {
             self.ahead = None;
         }
@@ -166,8 +154,8 @@ impl Core {
         for service in services {
             let Some(record) = &service.active else { continue };
             let spec = parse(&service.service, &record.spec)?;
-            let next = first_not_due(&spec, clock);
-            for sensor in (0..spec.sensors.len()).filter(|sensor| matters(&spec, *sensor)) {
+            let next = Grid::new(spec.step_ms, spec.lateness_ms, Some(clock)).first_not_due(clock);
+            for sensor in (0..spec.sensors.len()).filter(|sensor| Role::of(&spec, *sensor).matters()) {
                 oldest = oldest.min(next - spec.keep_ms(sensor) - SUSPEND_MS - FUTURE_MS);
             }
         }
@@ -192,74 +180,62 @@ impl Core {
         for record in services {
             let active =
                 record.active.map(|active| restore_active(&record.service, active, partition.clock)).transpose()?;
-            let mut service = Service { generation: record.generation, active, published: None };
-            service.published = Some(Published::of(&service));
-            core.services.insert(record.service, service);
+            let service = core.service(&record.service);
+            (service.generation, service.active) = (record.generation, active);
+            service.published = Some(Published::of(service));
         }
+        core.arrange();
         for rollup in rollups.into_iter().filter(|rollup| rollup.cut_position <= partition.cut_position) {
             core.take_back(&rollup);
         }
-        core.find_due();
         Ok(core)
     }
 
     fn take_back(&mut self, rollup: &Rollup) {
-        let service = self.services.get_mut(rollup.service.as_str());
-        let Some(active) = service.and_then(|service| service.active.as_mut()) else { return };
-        let Some(sensor) = active.spec.sensor(&rollup.sensor) else { return };
-        if rollup.cut_position <= active.windows_from {
-            return;
-        }
-        let through = horizon(active, sensor);
-        let is_target = active.spec.slo.as_ref().is_some_and(|slo| slo.target == sensor);
-        let window_from = active.next.map_or(i64::MIN, |next| next - active.spec.window_ms);
-        let series: &mut Series = &mut active.series[sensor];
-        series.seen = series.seen.max(Some(rollup.seen));
-        rollup.panes.iter().filter(|pane| pane.end > through).for_each(|pane| series.panes.restore(pane));
-        let sketch = Sketch::of_rollup(rollup);
-        if is_target && sketch.overlaps(window_from, i64::MAX) {
-            series.sketches.push(sketch);
+        let Some(place) = self.index.find(&rollup.service, &rollup.sensor) else { return };
+        let Some((next, active)) = self.active_mut(place.slot as usize) else { return };
+        if rollup.cut_position > active.windows_from {
+            active.series[place.sensor as usize].restore(rollup, next);
         }
     }
 }
 
 /// What producers had buffered for hours may come within one cut, each reading in a step of its own: no rollup may
-/// become larger than the bus takes. The parts behind the first carry panes alone.
-fn split(panes: Vec<RollupPane>) -> Vec<Vec<RollupPane>> {
+/// become larger than the bus takes. The parts behind the first carry panes and latest readings alone.
+fn split(rollup: Rollup, rollups: &mut Vec<Rollup>) {
     const PART_BYTES: usize = 256 * 1024;
-    let size = |pane: &RollupPane| {
-        64 + pane.last_attributes.iter().map(|(name, text)| 8 + name.len() + text.len()).sum::<usize>()
+    const PANE_BYTES: usize = 32;
+    let size = |latest: &LatestReading| {
+        32 + latest.attributes.iter().map(|(name, text)| 8 + name.len() + text.len()).sum::<usize>()
     };
-    let (mut parts, mut bytes) = (vec![Vec::new()], 0);
-    for pane in panes {
-        bytes += size(&pane);
-        if bytes > PART_BYTES {
-            bytes = size(&pane);
-            parts.push(Vec::new());
+    let bytes = PANE_BYTES * rollup.panes.len() + rollup.latest.iter().map(size).sum::<usize>();
+    if bytes <= PART_BYTES {
+        return rollups.push(rollup);
+    }
+    let mut first = rollup;
+    let (panes, latest) = (std::mem::take(&mut first.panes), std::mem::take(&mut first.latest));
+    let empty = Rollup {
+        service: first.service.clone(),
+        sensor: first.sensor.clone(),
+        cut_position: first.cut_position,
+        cut_clock: first.cut_clock,
+        seen: first.seen,
+        ..Rollup::default()
+    };
+    rollups.push(first);
+    rollups
+        .extend(panes.chunks(PART_BYTES / PANE_BYTES).map(|panes| Rollup { panes: panes.to_vec(), ..empty.clone() }));
+    let mut part_bytes = PART_BYTES;
+    for latest in latest {
+        part_bytes += size(&latest);
+        if part_bytes > PART_BYTES {
+            part_bytes = size(&latest);
+            rollups.push(empty.clone());
         }
-        if let Some(part) = parts.last_mut() {
-            part.push(pane);
+        if let Some(part) = rollups.last_mut() {
+            part.latest.push(latest);
         }
     }
-    parts
-}
-
-/// Steps of a series that end at or before this are of no use to any instant to come.
-fn horizon(active: &Active, sensor: usize) -> i64 {
-    match active.next {
-        Some(_) if !matters(&active.spec, sensor) => i64::MAX,
-        Some(next) => next - active.spec.keep_ms(sensor),
-        None => i64::MIN,
-    }
-}
-
-/// Does anything look back at the readings of this sensor?
-fn matters(spec: &Spec, sensor: usize) -> bool {
-    spec.slo.as_ref().is_some_and(|slo| slo.target == sensor)
-        || spec
-            .causes
-            .iter()
-            .any(|cause| matches!(cause.condition, Condition::Comparison { sensor: own, .. } if own == sensor))
 }
 
 impl Published {
@@ -381,13 +357,31 @@ fn shared(attributes: BTreeMap<String, String>) -> Option<Attributes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::state::RollupPane;
 
     #[test]
     fn a_flood_of_old_readings_is_split_into_rollups_that_the_bus_takes() {
         let pane = |end| RollupPane { end, n: 1, ..RollupPane::default() };
-        let parts = split((0..10_000).map(pane).collect());
-        assert!(parts.len() > 1 && parts.iter().all(|part| part.len() <= 4_096));
-        assert_eq!(parts.concat(), (0..10_000).map(pane).collect::<Vec<_>>());
-        assert_eq!(split(Vec::new()), [Vec::new()]);
+        let latest = |ts| LatestReading { ts, attributes: [("pod".to_owned(), "x".repeat(50))].into(), value: 0.0 };
+        let whole = Rollup {
+            n: 7,
+            panes: (0..20_000).map(pane).collect(),
+            latest: (0..20_000).map(latest).collect(),
+            ..Rollup::default()
+        };
+        let mut parts = Vec::new();
+        split(whole.clone(), &mut parts);
+        let length = |rollup: &Rollup| {
+            let mut value = Vec::new();
+            crate::codec::state::encode_rollup(rollup, &mut value);
+            value.len()
+        };
+        assert!(parts.len() > 2 && parts.iter().all(|part| length(part) <= 300_000));
+        assert_eq!(parts.iter().map(|part| part.n).sum::<u64>(), 7);
+        assert_eq!(parts.iter().flat_map(|part| part.panes.clone()).collect::<Vec<_>>(), whole.panes);
+        assert_eq!(parts.iter().flat_map(|part| part.latest.clone()).collect::<Vec<_>>(), whole.latest);
+        let (small, mut kept) = (Rollup { n: 7, ..Rollup::default() }, Vec::new());
+        split(small.clone(), &mut kept);
+        assert_eq!(kept, [small]);
     }
 }

@@ -21,7 +21,8 @@ use crate::model::incident::{Basis, CloseReason, EventKind, Fresh, IncidentEvent
 use crate::model::spec::{Call, Slo, Spec, Step, Trigger};
 use crate::model::state::VerdictKind;
 use crate::model::{ActionId, IncidentId, ServiceId, SpecHash};
-use crate::window::panes::{Attributes, Counters};
+use crate::window::latest::Attributes;
+use crate::window::panes::Counters;
 use crate::window::round_up;
 
 /// What a cause says at an instant. `None` is unknown.
@@ -158,6 +159,13 @@ impl Instant<'_> {
 }
 
 impl Machine {
+    /// It only waits for its condition: while that is not true, and no event occurred, an instant changes nothing.
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Healthy
+            && self.occurrence.is_none()
+            && self.episode.as_ref().is_none_or(|episode| !episode.flapping)
+    }
+
     /// One instant: `resolved` or `opened`, requests by step, `episode_ended`, in this order.
     ///
     /// `cause` is the index into the spec's causes; `trigger` are the attributes of the reading that makes it true.

@@ -1,7 +1,7 @@
 //! The processor: readings in, incidents out, exactly once.
 //!
-//! `core` (a partition) -> `service` (a service at an instant) -> `incident` (the machine of a cause) decide and
-//! are pure; `cut` turns their state into records and back. The worker around them carries effects out.
+//! `core` (a partition; `index`: which series, `grid`: which instants) -> `service` (a service at an instant; `series`:
+//! its readings) -> `incident` (the machine of a cause) decide and are pure; `cut` turns their state into records and back. The worker around them carries effects out.
 
 pub mod audit;
 pub mod backtest;
@@ -11,8 +11,10 @@ mod cut;
 mod error;
 pub mod explain;
 mod gap;
+mod grid;
 mod group;
 pub mod incident;
+mod index;
 mod marks;
 mod metadata;
 mod publish;
@@ -20,6 +22,7 @@ mod read;
 mod registry;
 pub mod replay;
 mod restore;
+mod series;
 mod service;
 mod task;
 mod worker;

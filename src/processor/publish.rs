@@ -100,8 +100,10 @@ pub(super) fn cut(
     partition: i32,
     cut: &Cut,
 ) -> Result<Option<Ticket>> {
+    let mut value = Vec::new();
     for rollup in &cut.rollups {
-        let value = codec::state::encode_rollup(rollup);
+        value.clear();
+        codec::state::encode_rollup(rollup, &mut value);
         producer.send(&record(&topics.rollups, partition, &rollup.service, &value))?;
     }
     let mut states: Vec<(&str, Vec<u8>)> =

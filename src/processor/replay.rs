@@ -286,7 +286,7 @@ impl Replay {
 
     fn change(&mut self, offset: i64) {
         let Some(Change { position, change, .. }) = self.changes.pop_front() else { return };
-        self.core.apply(change, position.unwrap_or(offset), &mut self.effects);
+        self.core.apply([change], position.unwrap_or(offset), &mut self.effects);
     }
 }
 

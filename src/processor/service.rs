@@ -7,15 +7,15 @@ use crate::model::reading::{Reading, RejectReason};
 use crate::model::spec::{Condition, Slo, Spec};
 use crate::model::state::VerdictKind;
 use crate::processor::incident::{Instant, Machine, Shared, Signal};
-use crate::window::digest::{self, Sketch};
-use crate::window::panes::{Attributes, Counters, Panes, Sample};
+use crate::processor::series::{Counted, Series};
+use crate::window::latest::Last;
+use crate::window::panes::Counters;
+use crate::window::round_up;
 
 /// All of a service but its generation: what a spec begins and ends.
 #[derive(Debug)]
 pub(super) struct Active {
     pub spec: Arc<Spec>,
-    /// The first instant not yet evaluated (or blind), ms; none before the partition's first record.
-    pub next: Option<i64>,
     /// The later of activation and last leap, by the partition's clock.
     pub alive_since: Option<i64>,
     /// Rollups of cuts at or before this position belong to an older spec.
@@ -30,109 +30,46 @@ pub(super) struct Active {
     pub series: Vec<Series>,
 }
 
-/// The readings of one sensor, as far as they can still matter.
-#[derive(Debug)]
-pub(super) struct Series {
-    pub panes: Panes,
-    /// What earlier cuts sketched, ascending; kept for the SLO's target alone.
-    pub sketches: Vec<Sketch>,
-    /// The clock at the last record that named the series, refused ones included.
-    pub seen: Option<i64>,
-    pub pending: Pending,
-}
-
-/// What came since the last cut. Written when a reading is judged, ends with the next cut.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    pub touched: bool,
-    /// In offset order.
-    pub values: Vec<f64>,
-    pub late: u64,
-    pub first_ts: i64,
-    pub last_ts: i64,
-    pub last: f64,
-}
-
-impl Pending {
-    fn count(&mut self, ts: i64, value: f64, late: bool) {
-        if self.values.is_empty() {
-            (self.first_ts, self.last_ts, self.last) = (ts, ts, value);
-        }
-        self.first_ts = self.first_ts.min(ts);
-        if ts >= self.last_ts {
-            (self.last_ts, self.last) = (ts, value);
-        }
-        self.late += u64::from(late);
-        self.values.push(value);
-    }
-
-    fn sketch(&self) -> Sketch {
-        Sketch::of(&self.values, self.first_ts, self.last_ts)
-    }
+/// What an evaluated instant says about those to come.
+pub(super) struct Evaluated {
+    /// Until then, ms, nothing but a reading that stirs can change anything: no instant before it need be evaluated.
+    pub wake: i64,
+    /// What a state record says may have changed.
+    pub changed: bool,
 }
 
 impl Active {
     /// A service that starts now: nothing counted, nothing open.
     pub fn new(spec: Arc<Spec>, clock: Option<i64>, windows_from: i64, over_limit: bool) -> Self {
-        let series = spec.sensors.iter().map(|_| Series::new(spec.step_ms)).collect();
+        let series = (0..spec.sensors.len()).map(|sensor| Series::new(&spec, sensor)).collect();
         let machines = spec.causes.iter().map(|_| Machine::default()).collect();
-        let next = clock.map(|clock| first_not_due(&spec, clock));
-        Self { spec, next, alive_since: clock, windows_from, over_limit, verdict: None, machines, series }
+        Self { spec, alive_since: clock, windows_from, over_limit, verdict: None, machines, series }
     }
 
-    /// The partition's first record: instants begin.
-    pub fn start(&mut self, clock: i64) {
-        self.alive_since = Some(clock);
-        self.next = Some(first_not_due(&self.spec, clock));
-    }
-
-    /// Judges a reading of this service and counts it. `Ok(late)`.
-    pub fn count(&mut self, reading: &Reading, sensor: usize) -> Result<bool, RejectReason> {
+    /// Judges a reading of this service and counts it. `next` is the first instant not yet evaluated, ms.
+    pub fn count(&mut self, reading: &Reading, sensor: usize, next: i64) -> Result<Counted, RejectReason> {
         if self.over_limit {
             return Err(RejectReason::SeriesLimit);
         }
-        let next = self.next.unwrap_or(i64::MIN);
-        if reading.ts <= next.saturating_sub(self.spec.keep_ms(sensor)) {
-            return Err(RejectReason::TsLate);
-        }
-        let late = reading.ts <= next.saturating_sub(self.spec.step_ms);
-        let slo = self.spec.slo.as_ref().filter(|slo| slo.target == sensor);
-        let attributes = self.kept_attributes(reading, sensor);
-        self.series[sensor].panes.count(Sample {
-            ts: reading.ts,
-            value: reading.value,
-            over: slo.is_some_and(|slo| reading.value > slo.threshold),
-            unrecovered: slo.is_some_and(|slo| reading.value > slo.recover_threshold),
-            attributes: attributes.clone(),
-        });
-        self.series[sensor].pending.count(reading.ts, reading.value, late);
-        if self.spec.sensors[sensor].is_event && reading.value > 0.0 {
+        let series = &mut self.series[sensor];
+        let mut counted = series.count(reading, next)?;
+        if series.role.is_event && reading.value > 0.0 {
+            counted.stirs = Some(next);
             for (cause, machine) in self.spec.causes.iter().zip(&mut self.machines) {
                 if cause.condition == (Condition::Event { sensor }) {
-                    machine.occurrence.get_or_insert_with(|| attributes.clone().unwrap_or_default());
+                    machine.occurrence.get_or_insert_with(|| counted.attributes.clone().unwrap_or_default());
                 }
             }
         }
-        Ok(late)
+        Ok(counted)
     }
 
-    /// Attributes are handed to the actions of events and comparisons.
-    fn kept_attributes(&self, reading: &Reading, sensor: usize) -> Option<Attributes> {
-        let wanted = !reading.attributes.is_empty()
-            && self.spec.causes.iter().any(|cause| match cause.condition {
-                Condition::Comparison { sensor: own, .. } | Condition::Event { sensor: own } => own == sensor,
-                Condition::Slo | Condition::NoData => false,
-            });
-        wanted.then(|| Arc::new(reading.attributes.clone()))
-    }
-
-    /// Evaluates the next instant.
-    pub fn evaluate(&mut self, generation: &mut u64, events: &mut Vec<IncidentEvent>) {
-        let Some(at) = self.next else { return };
+    /// Evaluates the instant `at`.
+    pub fn evaluate(&mut self, at: i64, generation: &mut u64, events: &mut Vec<IncidentEvent>) -> Evaluated {
         let spec = self.spec.clone();
-        let before = self.verdict;
+        let (before, was_idle) = (self.verdict, self.is_idle());
+        let window = spec.slo.as_ref().map(|slo| self.series[slo.target].panes.advance(at)).unwrap_or_default();
         let target = spec.slo.as_ref().map(|slo| (slo, &self.series[slo.target]));
-        let window = target.map(|(_, series)| series.panes.sum(at - spec.window_ms, at)).unwrap_or_default();
         self.verdict = target.map(|(slo, series)| self.judge(slo, series, window, at));
         let silent = Some(VerdictKind::NoData);
         if (before == silent) != (self.verdict == silent) {
@@ -159,13 +96,15 @@ impl Active {
                     (known(occurrence.is_some()), occurrence)
                 }
                 Condition::Comparison { sensor, op, literal } => match latest(&spec, &self.series, sensor, at) {
-                    Some(pane) => (known(op.holds(pane.last_value, literal)), pane.last_attributes.clone()),
+                    Some(last) => (known(op.holds(last.value, literal)), last.attributes.clone()),
                     None => (Signal::default(), None),
                 },
             };
             machine.evaluate(cause, signal, trigger, &now, &mut shared);
         }
-        self.next = Some(at + spec.step_ms);
+        let is_idle = self.is_idle();
+        let wake = if is_idle { self.calm_until(at) } else { at };
+        Evaluated { wake, changed: !(was_idle && is_idle && before == self.verdict) }
     }
 
     fn judge(&self, slo: &Slo, series: &Series, window: Counters, at: i64) -> VerdictKind {
@@ -187,20 +126,37 @@ impl Active {
         }
     }
 
-    /// The clock leapt to `clock`: what became due by it is blind. `Some((first, last))` if anything did.
-    pub fn leap(&mut self, clock: i64) -> Option<(i64, i64)> {
-        self.alive_since = Some(clock);
-        let first = self.next.replace(first_not_due(&self.spec, clock))?;
-        let last = first_not_due(&self.spec, clock) - self.spec.step_ms;
-        (last >= first).then_some((first, last))
+    /// No machine does anything but wait for its condition.
+    fn is_idle(&self) -> bool {
+        self.machines.iter().all(Machine::is_idle)
+    }
+
+    /// Nothing is wrong at the instant `at`, which was just evaluated. The first instant, ms, at which that may be
+    /// otherwise without a reading that stirs; all before it are as this one.
+    ///
+    /// The window stays healthy as long as it holds so many of its readings that all the bad ones, those to come
+    /// included, are allowed among them: a good one more never harms. And until the target has been silent for too
+    /// long. What is compared stays as it is until the next reading.
+    fn calm_until(&self, at: i64) -> i64 {
+        let compared = self.series.iter().filter(|series| series.role.is_compared);
+        let next_compared = compared.filter_map(|series| series.latest.next_after(at)).min().unwrap_or(i64::MAX);
+        let Some(slo) = &self.spec.slo else { return next_compared };
+        let (series, silence) = (&self.series[slo.target], self.spec.sensors[slo.target].no_data_after_ms);
+        let last = series.latest.at(at).filter(|_| self.verdict == Some(VerdictKind::Healthy));
+        let (Some(last), Some(least)) = (last, slo.least(series.panes.over())) else { return at };
+        let silent = round_up(last.ts.saturating_add(silence), self.spec.step_ms);
+        next_compared.min(silent).min(series.panes.holds_until(least.max(slo.min_samples)))
     }
 
     /// Takes a compatible spec: windows, held times and open incidents go on.
     pub fn adopt(&mut self, spec: Arc<Spec>) {
         let mut old: Vec<Option<Series>> = self.series.drain(..).map(Some).collect();
-        for sensor in &spec.sensors {
-            let kept = self.spec.sensor(&sensor.name).and_then(|place| old[place].take());
-            self.series.push(kept.unwrap_or_else(|| Series::new(spec.step_ms)));
+        for sensor in 0..spec.sensors.len() {
+            let kept = self.spec.sensor(&spec.sensors[sensor].name).and_then(|place| old[place].take());
+            self.series.push(match kept {
+                Some(kept) => kept.adopt(&spec, sensor),
+                None => Series::new(&spec, sensor),
+            });
         }
         self.spec = spec;
     }
@@ -211,30 +167,6 @@ impl Active {
             machine.close(cause, reason, at, &self.spec, events);
         }
     }
-}
-
-impl Series {
-    pub fn new(step_ms: i64) -> Self {
-        Self { panes: Panes::new(step_ms), sketches: Vec::new(), seen: None, pending: Pending::default() }
-    }
-
-    fn estimate(&self, slo: &Slo, after: i64, to: i64) -> Option<f64> {
-        let pending = self.pending.sketch();
-        let overlapping = self.sketches.iter().chain([&pending]).filter(|sketch| sketch.overlaps(after, to));
-        digest::estimate(overlapping, f64::from(slo.objective_ppm) / 1e6)
-    }
-
-    /// Ends the series' part of a cut: what came since the last one, if anything did.
-    pub fn take_pending(&mut self) -> Option<(Pending, Sketch)> {
-        let pending = std::mem::take(&mut self.pending);
-        let sketch = pending.sketch();
-        pending.touched.then_some((pending, sketch))
-    }
-}
-
-/// The first instant that is not yet due at `clock`: the smallest E with E + L > clock.
-pub(super) fn first_not_due(spec: &Spec, clock: i64) -> i64 {
-    (clock - spec.lateness_ms).div_euclid(spec.step_ms) * spec.step_ms + spec.step_ms
 }
 
 /// Can a new text of a service go on with the windows and incidents of the old one?
@@ -289,9 +221,8 @@ fn known(truth: bool) -> Signal {
 }
 
 /// The latest reading of a sensor at or before `at`, if it is not older than the sensor may be silent.
-fn latest<'a>(spec: &Spec, series: &'a [Series], sensor: usize, at: i64) -> Option<&'a crate::window::panes::Pane> {
-    let pane = series[sensor].panes.latest(at)?;
-    (pane.last_ts > at - spec.sensors[sensor].no_data_after_ms).then_some(pane)
+fn latest<'a>(spec: &Spec, series: &'a [Series], sensor: usize, at: i64) -> Option<&'a Last> {
+    series[sensor].latest.at(at).filter(|last| last.ts > at - spec.sensors[sensor].no_data_after_ms)
 }
 
 /// Truth and clearness of the SLO. Little traffic does not keep an incident open for ever: at `insufficient` a

@@ -260,9 +260,7 @@ impl Session {
                 task.core.specs().map(|spec| spec.id.clone()).filter(|id| !wanted.contains_key(id)).collect();
             let changes =
                 gone.into_iter().map(SpecChange::Retire).chain(wanted.into_values().map(SpecChange::Register));
-            for change in changes {
-                task.core.apply(change, task.position, &mut self.effects);
-            }
+            task.core.apply(changes, task.position, &mut self.effects);
             task.specs_seen = Some(seen);
             if !self.effects.incidents.is_empty() {
                 task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;

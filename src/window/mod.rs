@@ -1,9 +1,11 @@
-//! Pure arithmetic over event time: the clock of a partition, counters per step, the digest that is shown.
+//! Pure arithmetic over event time: the clock of a partition, counters per step, the latest reading, the
+//! digest that is shown.
 //!
 //! Nothing here knows specs' conditions, incidents or the bus.
 
 pub mod clock;
 pub mod digest;
+pub mod latest;
 pub mod panes;
 
 /// The smallest multiple of `step` that is not below `value`.

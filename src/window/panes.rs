@@ -1,14 +1,13 @@
 //! Counters per step of the window, of one series. They add up in any order, so a late reading needs no
-//! amendment and a restore needs no order.
+//! amendment and a restore needs no order; and the sum over the window moves on with it, so that an instant costs
+//! what enters and what leaves, however long the window is.
+//!
+//! ```text
+//!            through - W                            through
+//!   ...  |  gone  |<--------- in the sum -------------->| not yet |  ...
+//! ```
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
-
-use crate::model::state::RollupPane;
-use crate::window::round_up;
-
-/// Attributes of a reading, shared.
-pub type Attributes = Arc<BTreeMap<String, String>>;
+use std::collections::VecDeque;
 
 /// What is counted of the readings of one step, or of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,191 +21,208 @@ pub struct Counters {
 }
 
 impl Counters {
-    fn add(&mut self, other: Counters) {
+    /// Of one reading.
+    pub fn one(over: bool, unrecovered: bool) -> Self {
+        Self { n: 1, over: u64::from(over), unrecovered: u64::from(unrecovered) }
+    }
+
+    /// Adds what another counted.
+    pub fn add(&mut self, other: Self) {
         self.n += other.n;
         self.over += other.over;
         self.unrecovered += other.unrecovered;
     }
+
+    fn remove(&mut self, other: Self) {
+        self.n -= other.n;
+        self.over -= other.over;
+        self.unrecovered -= other.unrecovered;
+    }
 }
 
-/// The readings of `(end - step, end]`. Never empty.
-#[derive(Clone, Debug)]
-pub struct Pane {
-    /// End of the step, ms; closed.
-    pub end: i64,
-    /// All readings of the step so far.
-    pub counters: Counters,
-    /// Event time of the latest of them; of equals the later in the log.
-    pub last_ts: i64,
-    /// Its value.
-    pub last_value: f64,
-    /// Its attributes, if the series keeps them.
-    pub last_attributes: Option<Attributes>,
-    /// What the cuts so far have published of `counters`.
-    published: Counters,
+/// The readings of `(end - step, end]`. Never empty. A window of 300 steps is 300 of them for each series, so it is
+/// small: no step of one series has 2^32 readings, whose values alone would be 32 GiB.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, packed(4))]
+struct Pane {
+    end: i64,
+    n: u32,
+    over: u32,
+    unrecovered: u32,
 }
 
-/// One reading, as a pane takes it.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// Event time, ms.
-    pub ts: i64,
-    /// Value.
-    pub value: f64,
-    /// Is it above the threshold?
-    pub over: bool,
-    /// Is it above the recover threshold?
-    pub unrecovered: bool,
-    /// Attributes to keep, if any.
-    pub attributes: Option<Attributes>,
+impl Pane {
+    fn new(end: i64, counters: Counters) -> Self {
+        let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        Self { end, n: narrow(counters.n), over: narrow(counters.over), unrecovered: narrow(counters.unrecovered) }
+    }
+
+    fn counters(self) -> Counters {
+        Counters { n: self.n.into(), over: self.over.into(), unrecovered: self.unrecovered.into() }
+    }
+
+    fn add(&mut self, new: Self) {
+        self.n = self.n.saturating_add(new.n);
+        self.over = self.over.saturating_add(new.over);
+        self.unrecovered = self.unrecovered.saturating_add(new.unrecovered);
+    }
 }
 
-/// The steps of one series that can still matter, ascending.
+/// The steps of one series that can still matter, and their sum over the window.
 #[derive(Clone, Debug)]
 pub struct Panes {
-    step: i64,
+    /// W, ms.
+    window: i64,
+    /// Ascending.
     panes: VecDeque<Pane>,
+    /// The sum is that of `(through - window, through]`.
+    through: i64,
+    /// How many panes of the front are in the sum.
+    inside: usize,
+    sum: Counters,
+    /// Readings above the threshold in all panes, those after `through` included.
+    over: u64,
 }
 
 impl Panes {
-    /// No readings yet; steps of `step` ms.
-    pub fn new(step: i64) -> Self {
-        Self { step, panes: VecDeque::new() }
+    /// No readings yet, for windows of `window` ms.
+    pub fn new(window: i64) -> Self {
+        let through = i64::MIN.saturating_add(window);
+        Self { window, panes: VecDeque::new(), through, inside: 0, sum: Counters::default(), over: 0 }
     }
 
-    /// Counts one reading.
-    pub fn count(&mut self, sample: Sample) {
-        let end = round_up(sample.ts, self.step);
-        let counters = Counters { n: 1, over: u64::from(sample.over), unrecovered: u64::from(sample.unrecovered) };
-        self.merge(Pane {
-            end,
-            counters,
-            last_ts: sample.ts,
-            last_value: sample.value,
-            last_attributes: sample.attributes,
-            published: Counters::default(),
-        });
-    }
-
-    /// Takes back what an earlier cut published. Rollups must come in the order of their cuts.
-    pub fn restore(&mut self, pane: &RollupPane) {
-        let counters = Counters { n: pane.n, over: pane.over, unrecovered: pane.unrecovered };
-        let attributes = (!pane.last_attributes.is_empty()).then(|| Arc::new(pane.last_attributes.clone()));
-        self.merge(Pane {
-            end: pane.end,
-            counters,
-            last_ts: pane.last_ts,
-            last_value: pane.last_value,
-            last_attributes: attributes,
-            published: counters,
-        });
-    }
-
-    fn merge(&mut self, new: Pane) {
+    /// Counts readings of the step that ends at `end`. What no window to come can see is not kept.
+    pub fn count(&mut self, end: i64, counters: Counters) {
+        if end <= self.through - self.window {
+            return;
+        }
+        self.over += counters.over;
+        if end <= self.through {
+            self.sum.add(counters);
+        }
+        let new = Pane::new(end, counters);
         // Readings come nearly in order: the place is at or near the end.
-        let place = self.panes.iter().rposition(|pane| pane.end <= new.end);
-        match place {
-            Some(at) if self.panes[at].end == new.end => {
-                let pane = &mut self.panes[at];
-                pane.counters.add(new.counters);
-                pane.published.add(new.published);
-                if new.last_ts >= pane.last_ts {
-                    pane.last_ts = new.last_ts;
-                    pane.last_value = new.last_value;
-                    pane.last_attributes = new.last_attributes;
-                }
+        let place = self.panes.iter().rposition(|pane| pane.end <= end).map_or(0, |at| at + 1);
+        match place.checked_sub(1).and_then(|at| self.panes.get_mut(at)).filter(|pane| pane.end == end) {
+            Some(pane) => pane.add(new),
+            None => {
+                grow(&mut self.panes);
+                self.panes.insert(place, new);
+                self.inside += usize::from(end <= self.through);
             }
-            Some(at) => self.panes.insert(at + 1, new),
-            None => self.panes.push_front(new),
         }
     }
 
-    /// Counters over `(after, to]`; both multiples of the step.
+    /// Moves the window on to `(to - W, to]`, if it is not there yet, and forgets what it leaves behind. `to` is a
+    /// multiple of the step.
+    pub fn advance(&mut self, to: i64) -> Counters {
+        self.through = self.through.max(to);
+        let after = self.through - self.window;
+        while let Some(&pane) = self.panes.front().filter(|pane| pane.end <= after) {
+            self.panes.pop_front();
+            self.over -= u64::from(pane.over);
+            if self.inside > 0 {
+                self.inside -= 1;
+                self.sum.remove(pane.counters());
+            }
+        }
+        while let Some(&pane) = self.panes.get(self.inside).filter(|pane| pane.end <= self.through) {
+            self.inside += 1;
+            self.sum.add(pane.counters());
+        }
+        self.sum
+    }
+
+    /// Readings above the threshold, those of steps after the window included.
+    pub fn over(&self) -> u64 {
+        self.over
+    }
+
+    /// The first multiple of the step at which fewer than `least` of the readings that are in the window now may be
+    /// left in it, ms; `i64::MAX` for none, the window's end if there are fewer now.
+    pub fn holds_until(&self, least: u64) -> i64 {
+        let mut left = self.sum.n;
+        if left < least {
+            return self.through;
+        }
+        for pane in self.panes.iter().take(self.inside) {
+            left -= u64::from(pane.n);
+            if left < least {
+                return pane.end + self.window;
+            }
+        }
+        i64::MAX
+    }
+
+    /// Counters over `(after, to]`; both multiples of the step, none of it before the window.
     pub fn sum(&self, after: i64, to: i64) -> Counters {
         let mut sum = Counters::default();
         for pane in self.panes.iter().rev().skip_while(|pane| pane.end > to).take_while(|pane| pane.end > after) {
-            sum.add(pane.counters);
+            sum.add(pane.counters());
         }
         sum
     }
+}
 
-    /// The pane with the reading of the largest event time at or before `to` (a multiple of the step).
-    pub fn latest(&self, to: i64) -> Option<&Pane> {
-        self.panes.iter().rev().find(|pane| pane.end <= to)
-    }
-
-    /// What was counted since the last call, ascending; then forgets the steps that end at or before `through`.
-    pub fn publish(&mut self, through: i64) -> Vec<RollupPane> {
-        let mut touched = Vec::new();
-        for pane in &mut self.panes {
-            if pane.counters.n != pane.published.n {
-                touched.push(RollupPane {
-                    end: pane.end,
-                    n: pane.counters.n - pane.published.n,
-                    over: pane.counters.over - pane.published.over,
-                    unrecovered: pane.counters.unrecovered - pane.published.unrecovered,
-                    last_ts: pane.last_ts,
-                    last_value: pane.last_value,
-                    last_attributes: pane.last_attributes.as_deref().cloned().unwrap_or_default(),
-                });
-                pane.published = pane.counters;
-            }
-        }
-        self.forget(through);
-        touched
-    }
-
-    /// Forgets the steps that end at or before `through`: no instant to come can see them.
-    pub fn forget(&mut self, through: i64) {
-        while self.panes.front().is_some_and(|pane| pane.end <= through) {
-            self.panes.pop_front();
-        }
+/// Makes room for one more, by a quarter: doubling would waste as much as a window holds, in each of 100,000 series.
+pub(super) fn grow<T>(ring: &mut VecDeque<T>) {
+    if ring.len() == ring.capacity() {
+        ring.reserve_exact(ring.len() / 4 + 8);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    fn sample(ts: i64, value: f64) -> Sample {
-        Sample { ts, value, over: value > 30.0, unrecovered: value > 27.0, attributes: None }
+    fn counted(readings: &[(i64, bool, bool)]) -> Panes {
+        let mut panes = Panes::new(5_000);
+        readings.iter().for_each(|&(end, over, unrecovered)| panes.count(end, Counters::one(over, unrecovered)));
+        panes
     }
 
     #[test]
     fn a_window_is_open_at_its_start_and_closed_at_its_end() {
-        let mut panes = Panes::new(1000);
-        for (ts, value) in [(1000, 40.0), (1001, 40.0), (3000, 28.0), (3001, 1.0), (2500, 1.0)] {
-            panes.count(sample(ts, value));
-        }
+        let readings =
+            [(1000, true, true), (2000, true, true), (3000, false, true), (4000, false, false), (3000, false, false)];
+        let mut panes = counted(&readings);
         assert_eq!(panes.sum(1000, 3000), Counters { n: 3, over: 1, unrecovered: 2 });
         assert_eq!(panes.sum(0, 5000), Counters { n: 5, over: 2, unrecovered: 3 });
+        assert_eq!(panes.advance(6_000), Counters { n: 4, over: 1, unrecovered: 2 });
     }
 
     #[test]
-    fn the_latest_reading_is_by_event_time_and_of_equals_the_later_in_the_log() {
-        let mut panes = Panes::new(1000);
-        for (ts, value) in [(1500, 1.0), (1200, 2.0), (1500, 3.0), (2001, 4.0)] {
-            panes.count(sample(ts, value));
+    fn a_window_holds_until_too_many_have_left() {
+        let mut panes = counted(&[(1000, false, false), (2000, false, false), (4000, false, false)]);
+        panes.advance(4_000);
+        let until: Vec<i64> = (0..5).map(|least| panes.holds_until(least)).collect();
+        assert_eq!(until, [i64::MAX, 9_000, 7_000, 6_000, 4_000]);
+    }
+
+    proptest! {
+        /// Whatever comes in whatever order, and however far it is moved at once: the sum is that of all readings.
+        #[test]
+        fn the_moving_sum_is_the_sum(
+            moves in prop::collection::vec((0_i64..4, prop::collection::vec((-7_i64..9, any::<bool>()), 0..5)), 1..40),
+        ) {
+            let (mut panes, mut all, mut at) = (Panes::new(5_000), Vec::new(), 0);
+            for (steps, readings) in moves {
+                for (step, over) in readings {
+                    let end = at + step * 1_000;
+                    panes.count(end, Counters::one(over, false));
+                    all.push((end, over));
+                }
+                at += steps * 1_000;
+                let inside = || all.iter().filter(|(end, _)| at - 5_000 < *end && *end <= at);
+                let n = inside().count() as u64;
+                let over = inside().filter(|(_, over)| *over).count() as u64;
+                let sum = Counters { n, over, unrecovered: 0 };
+                prop_assert_eq!(panes.advance(at), sum);
+                prop_assert_eq!(panes.sum(at - 5_000, at), sum);
+                let to_come = all.iter().filter(|(end, over)| *end > at && *over).count() as u64;
+                prop_assert_eq!(panes.over(), over + to_come);
+            }
         }
-        assert_eq!(panes.latest(2000).map(|pane| pane.last_value), Some(3.0));
-        assert!(panes.latest(1000).is_none());
-    }
-
-    #[test]
-    fn a_cut_publishes_only_what_it_adds_and_restores_to_the_same_sums() {
-        let mut panes = Panes::new(1000);
-        panes.count(sample(1500, 40.0));
-        let first = panes.publish(0);
-        panes.count(sample(1400, 1.0));
-        panes.count(sample(2500, 1.0));
-        let second = panes.publish(0);
-        assert_eq!(
-            second.iter().map(|pane| (pane.end, pane.n, pane.last_ts)).collect::<Vec<_>>(),
-            [(2000, 1, 1500), (3000, 1, 2500)]
-        );
-        let mut restored = Panes::new(1000);
-        first.iter().chain(&second).for_each(|pane| restored.restore(pane));
-        assert_eq!(restored.sum(0, 3000), panes.sum(0, 3000));
-        assert!(restored.publish(0).is_empty());
     }
 }

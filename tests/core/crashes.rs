@@ -236,7 +236,7 @@ fn uninterrupted(bus: &Bus, number: usize, forwards: &mut Forwards) -> Result<Pa
     let mut changes = bus.committed(&partition.changes, 0).map(|(_, change)| change.clone()).peekable();
     let mut apply = |before: i64, core: &mut Core, effects: &mut Effects| {
         while let Some((position, change)) = changes.next_if(|(position, _)| *position <= before) {
-            core.apply(change, position, effects);
+            core.apply([change], position, effects);
         }
     };
     for (offset, metric) in bus.committed(&partition.metrics, 0) {

@@ -19,11 +19,11 @@ pub fn parse(text: &str) -> Arc<Spec> {
 pub fn step(core: &mut Core, entry: &Entry, offset: &mut i64, effects: &mut Effects) -> Option<Outcome> {
     match entry {
         Entry::Spec(text) => {
-            core.apply(SpecChange::Register(parse(text)), *offset, effects);
+            core.apply([SpecChange::Register(parse(text))], *offset, effects);
             None
         }
         Entry::Retire(id) => {
-            core.apply(SpecChange::Retire(ServiceId::new(id).expect("an id")), *offset, effects);
+            core.apply([SpecChange::Retire(ServiceId::new(id).expect("an id"))], *offset, effects);
             None
         }
         Entry::Record { append, reading } => {

@@ -101,7 +101,9 @@ pub fn publish(to: &mut Partition, effects: &mut Effects, transaction: Option<Tr
     let mut full = None;
     for cut in &effects.cuts {
         for rollup in &cut.rollups {
-            to.rollups.append(codec::state::encode_rollup(rollup), transaction);
+            let mut value = Vec::new();
+            codec::state::encode_rollup(rollup, &mut value);
+            to.rollups.append(value, transaction);
         }
         let begin = to.state.end();
         for service in &cut.services {
@@ -220,7 +222,7 @@ impl Worker {
             let mut effects = Effects::default();
             let (position, mut applied) = (task.position, Vec::new());
             for change in changes {
-                if task.core.apply(change.clone(), position, &mut effects) {
+                if task.core.apply([change.clone()], position, &mut effects) {
                     applied.push((position, change));
                 }
             }

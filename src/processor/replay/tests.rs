@@ -29,10 +29,10 @@ fn publish(log: &[Reading]) -> Vec<IncidentEvent> {
     let (mut core, mut effects) = (Core::new(0, 1), Effects::default());
     for (offset, reading) in log.iter().enumerate() {
         if offset == 3 {
-            core.apply(SpecChange::Register(spec.clone()), 3, &mut effects);
+            core.apply([SpecChange::Register(spec.clone())], 3, &mut effects);
         }
         if offset == 50 {
-            core.apply(SpecChange::Retire(spec.id.clone()), 50, &mut effects);
+            core.apply([SpecChange::Retire(spec.id.clone())], 50, &mut effects);
         }
         core.step(record(offset, reading), &mut effects);
     }

@@ -1,6 +1,7 @@
 //! What was read from the topics, the last of each. Decides nothing and forgets what nobody will ask for.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use super::Refusal;
 use crate::bus::Message;
@@ -45,7 +46,7 @@ pub(super) struct Facts {
     partitions: i32,
     cuts: BTreeMap<i32, LastCut>,
     services: BTreeMap<ServiceId, Service>,
-    rollups: BTreeMap<String, VecDeque<Rollup>>,
+    rollups: BTreeMap<Arc<str>, VecDeque<Rollup>>,
     events: BTreeMap<ServiceId, VecDeque<IncidentEvent>>,
     actions: BTreeMap<ServiceId, VecDeque<ActionEvent>>,
     rejected: VecDeque<Refusal>,
@@ -97,7 +98,7 @@ impl Facts {
     }
 
     pub fn rollup(&mut self, rollup: Rollup) {
-        let window = self.services.get(rollup.service.as_str()).and_then(|service| service.spec.as_ref());
+        let window = self.services.get(&*rollup.service).and_then(|service| service.spec.as_ref());
         let window_ms = window.map_or(0, |spec| spec.window_ms);
         let kept = self.rollups.entry(rollup.service.clone()).or_default();
         // Late readings of the window lie in cuts that are younger than it.

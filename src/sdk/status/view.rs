@@ -11,7 +11,7 @@ use crate::model::reading::RejectReason;
 use crate::model::spec::{Slo, Spec};
 use crate::model::state::{ActiveRecord, Rollup, VerdictKind};
 use crate::window::digest::{Sketch, estimate};
-use crate::window::panes::Panes;
+use crate::window::panes::Counters;
 
 /// A partition that was not cut for so long (three cuts) has no processor, ms.
 const STALE_MS: i64 = 30_000;
@@ -156,12 +156,11 @@ fn happened(
 fn count(status: &mut Status, spec: &Spec, slo: &Slo, rollups: &[&Rollup], clock: i64) {
     let to = clock.saturating_sub(spec.lateness_ms).div_euclid(spec.step_ms) * spec.step_ms;
     let after = to.saturating_sub(spec.window_ms);
-    let mut panes = Panes::new(spec.step_ms);
-    rollups.iter().flat_map(|rollup| &rollup.panes).for_each(|pane| panes.restore(pane));
-    let counters = panes.sum(after, to);
-    let sketches: Vec<_> = rollups.iter().map(|rollup| Sketch::of_rollup(rollup)).collect();
-    let overlapping = sketches.iter().filter(|sketch| sketch.overlaps(after, to));
-    status.p95_estimate = estimate(overlapping, f64::from(slo.objective_ppm) / 1e6);
+    let mut counters = Counters::default();
+    let panes = rollups.iter().flat_map(|rollup| &rollup.panes).filter(|pane| after < pane.end && pane.end <= to);
+    panes.for_each(|pane| counters.add(Counters { n: pane.n, over: pane.over, unrecovered: pane.unrecovered }));
+    let digests = rollups.iter().filter_map(|rollup| Sketch::of_rollup(rollup).digest(after, to)).collect();
+    status.p95_estimate = estimate(digests, f64::from(slo.objective_ppm) / 1e6);
     status.n = Some(counters.n);
     status.over = Some(counters.over);
     status.rank = Some(slo.rank(counters.n));
@@ -309,8 +308,8 @@ mod tests {
             let panes: Vec<_> = panes.collect();
             let values = vec![40.0; panes.len()];
             Rollup {
-                service: "s".to_owned(),
-                sensor: "q".to_owned(),
+                service: "s".into(),
+                sensor: "q".into(),
                 cut_position,
                 cut_clock: CUT,
                 n: panes.len() as u64,
@@ -327,7 +326,7 @@ mod tests {
         };
         facts.rollup(rollup(100, &[(CUT - 1_000, 1)]));
         facts.rollup(rollup(300, &[(CUT - 31_000, 1), (CUT - 30_000, 1), (CUT - 1_000, 0), (CUT, 1)]));
-        facts.rollup(Rollup { sensor: "other".to_owned(), ..rollup(300, &[(CUT - 1_000, 1)]) });
+        facts.rollup(Rollup { sensor: "other".into(), ..rollup(300, &[(CUT - 1_000, 1)]) });
         let status = status(&facts, &id(), "TSA", NOW);
         assert_eq!((status.n, status.over, status.rank), (Some(2), Some(1), Some(2)));
         assert_eq!((status.p95_estimate, status.age_ms, status.late), (Some(40.0), Some(2_000), 1));

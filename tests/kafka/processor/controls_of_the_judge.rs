@@ -30,7 +30,7 @@ fn honest() -> Published {
     let id = ids("j", 1).remove(0);
     let (mut core, mut effects) = (Core::new(0, PARTITIONS), Effects::default());
     let spec = Arc::new(hms_ops::spec::parse(&nervous(&id)).unwrap().spec);
-    core.apply(SpecChange::Register(spec), 0, &mut effects);
+    core.apply([SpecChange::Register(spec)], 0, &mut effects);
     let mut published = Published { log: Vec::new(), events: Vec::new(), letters: Vec::new() };
     for offset in 0..300 {
         let append_ms = BEGIN + 100 * offset;

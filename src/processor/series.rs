@@ -1,0 +1,242 @@
+//! One series of a registered service: its readings, as far as they can still matter, and what came since the last
+//! cut. Pure; called by `service` for every reading that is counted, and by `cut`.
+
+use std::sync::Arc;
+
+use crate::model::reading::{Reading, RejectReason};
+use crate::model::spec::{Condition, Slo, Spec};
+use crate::model::state::{Rollup, RollupPane};
+use crate::window::digest::{self, Sketch, Sketches};
+use crate::window::latest::{Attributes, Latest};
+use crate::window::panes::{Counters, Panes};
+use crate::window::round_up;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub role: Role,
+    /// The clock at the last record that named the series, refused ones included.
+    pub seen: Option<i64>,
+    /// Of the SLO's target alone.
+    pub panes: Panes,
+    /// Of the target, and where a comparison looks at it.
+    pub latest: Latest,
+    /// What earlier cuts sketched; of the target alone.
+    sketches: Sketches,
+    pub pending: Pending,
+}
+
+/// What the spec asks of a series: all that is needed to count a reading.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Role {
+    step_ms: i64,
+    window_ms: i64,
+    keep_ms: i64,
+    /// The SLO is about it.
+    pub is_target: bool,
+    threshold: f64,
+    recover_threshold: f64,
+    /// A cause compares its latest reading.
+    pub is_compared: bool,
+    /// A reading above 0 is an occurrence.
+    pub is_event: bool,
+    /// Attributes are handed to the actions of events and comparisons.
+    keeps_attributes: bool,
+}
+
+impl Role {
+    pub fn of(spec: &Spec, sensor: usize) -> Self {
+        let slo = spec.slo.as_ref().filter(|slo| slo.target == sensor);
+        let is_compared =
+            |condition: &Condition| matches!(condition, Condition::Comparison { sensor: own, .. } if *own == sensor);
+        let is_awaited = |condition: &Condition| *condition == Condition::Event { sensor };
+        let any = |wanted: &dyn Fn(&Condition) -> bool| spec.causes.iter().any(|cause| wanted(&cause.condition));
+        Self {
+            step_ms: spec.step_ms,
+            window_ms: spec.window_ms,
+            keep_ms: spec.keep_ms(sensor),
+            is_target: slo.is_some(),
+            threshold: slo.map_or(f64::INFINITY, |slo| slo.threshold),
+            recover_threshold: slo.map_or(f64::INFINITY, |slo| slo.recover_threshold),
+            is_compared: any(&is_compared),
+            is_event: spec.sensors[sensor].is_event,
+            keeps_attributes: any(&is_compared) || any(&is_awaited),
+        }
+    }
+
+    /// Does anything look back at its readings?
+    pub fn matters(&self) -> bool {
+        self.is_target || self.is_compared
+    }
+}
+
+/// A reading that was counted.
+pub(super) struct Counted {
+    /// Its instant had been evaluated.
+    pub late: bool,
+    /// The instant that it may change although all was well: readings at or below the threshold never do.
+    pub stirs: Option<i64>,
+    /// What an occurrence would be reported with.
+    pub attributes: Option<Attributes>,
+}
+
+impl Series {
+    pub fn new(spec: &Spec, sensor: usize) -> Self {
+        Self {
+            role: Role::of(spec, sensor),
+            seen: None,
+            panes: Panes::new(spec.window_ms),
+            latest: Latest::default(),
+            sketches: Sketches::default(),
+            pending: Pending::default(),
+        }
+    }
+
+    /// Goes on under a compatible spec.
+    pub fn adopt(self, spec: &Spec, sensor: usize) -> Self {
+        Self { role: Role::of(spec, sensor), ..self }
+    }
+
+    /// Counts a reading that is new or late, but not too late. `next` is the first instant not yet evaluated.
+    pub fn count(&mut self, reading: &Reading, next: i64) -> Result<Counted, RejectReason> {
+        let (role, ts, value) = (self.role, reading.ts, reading.value);
+        if ts <= next.saturating_sub(role.keep_ms) {
+            return Err(RejectReason::TsLate);
+        }
+        let settled = next.saturating_sub(role.step_ms);
+        let end = round_up(ts, role.step_ms);
+        let counters = Counters::one(value > role.threshold, value > role.recover_threshold);
+        let attributes =
+            (role.keeps_attributes && !reading.attributes.is_empty()).then(|| Arc::new(reading.attributes.clone()));
+        if role.is_target {
+            self.panes.count(end, counters);
+        }
+        if role.matters() {
+            self.latest.note(end, ts, value, attributes.clone(), settled);
+        }
+        let late = ts <= settled;
+        self.pending.count(end, counters, ts, value, late);
+        let stirs = (counters.over > 0 || role.is_compared).then(|| end.max(next));
+        Ok(Counted { late, stirs, attributes })
+    }
+
+    /// The quantile that is shown, over `(after, to]`.
+    pub fn estimate(&self, slo: &Slo, after: i64, to: i64) -> Option<f64> {
+        let mut digests = self.sketches.digests(after, to);
+        digests.extend(self.pending.sketch().digest(after, to));
+        digest::estimate(digests, f64::from(slo.objective_ppm) / 1e6)
+    }
+
+    /// The series' part of a cut, what came since the last one, if anything did: nothing is pending then. The names
+    /// and the cut are the caller's to write. `next` is the first instant not yet evaluated, if there is any.
+    pub fn cut(&mut self, next: Option<i64>) -> Option<Rollup> {
+        if !std::mem::take(&mut self.pending.touched) {
+            return None;
+        }
+        let (role, settled) = (self.role, next.map_or(i64::MIN, |next| next - self.role.step_ms));
+        if role.is_target && next.is_some() {
+            self.panes.advance(settled);
+        }
+        let mut rollup = Rollup {
+            late: self.pending.late,
+            last: self.pending.last,
+            seen: self.seen.unwrap_or(0),
+            ..Rollup::default()
+        };
+        let sketch = self.pending.sketch();
+        self.keep(&sketch, next);
+        sketch.write(&mut rollup);
+        rollup.panes = std::mem::take(&mut self.pending.panes);
+        rollup.latest = self.latest.publish(settled);
+        self.pending.clear();
+        Some(rollup)
+    }
+
+    /// Takes back what an earlier cut published, in the order of the cuts.
+    pub fn restore(&mut self, rollup: &Rollup, next: Option<i64>) {
+        self.seen = self.seen.max(Some(rollup.seen));
+        let settled = next.map_or(i64::MIN, |next| next - self.role.step_ms);
+        if self.role.is_target {
+            if next.is_some() {
+                self.panes.advance(settled);
+            }
+            for pane in &rollup.panes {
+                let counters = Counters { n: pane.n, over: pane.over, unrecovered: pane.unrecovered };
+                self.panes.count(pane.end, counters);
+            }
+        }
+        for latest in rollup.latest.iter().filter(|_| self.role.matters()) {
+            self.latest.restore(round_up(latest.ts, self.role.step_ms), latest, settled);
+        }
+        self.keep(&Sketch::of_rollup(rollup), next);
+    }
+
+    /// Keeps a sketch if a window to come may overlap it.
+    fn keep(&mut self, sketch: &Sketch, next: Option<i64>) {
+        let window_from = next.map_or(i64::MIN, |next| next - self.role.window_ms);
+        self.sketches.forget(window_from);
+        if self.role.is_target && sketch.overlaps(window_from, i64::MAX) {
+            self.sketches.push(sketch);
+        }
+    }
+
+    /// Steps that end at or before this are of no use to any instant to come.
+    pub fn horizon(&self, next: Option<i64>) -> i64 {
+        match next {
+            Some(_) if !self.role.matters() => i64::MAX,
+            Some(next) => next - self.role.keep_ms,
+            None => i64::MIN,
+        }
+    }
+}
+
+/// What came since the last cut. Written when a reading is judged, ends with the next cut.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub touched: bool,
+    /// In offset order.
+    values: Vec<f64>,
+    late: u64,
+    first_ts: i64,
+    last_ts: i64,
+    last: f64,
+    /// Ascending.
+    panes: Vec<RollupPane>,
+}
+
+impl Pending {
+    fn count(&mut self, end: i64, counters: Counters, ts: i64, value: f64, late: bool) {
+        if self.values.is_empty() {
+            (self.first_ts, self.last_ts, self.last) = (ts, ts, value);
+        }
+        self.first_ts = self.first_ts.min(ts);
+        if ts >= self.last_ts {
+            (self.last_ts, self.last) = (ts, value);
+        }
+        self.late += u64::from(late);
+        self.values.push(value);
+        let place = self.panes.iter().rposition(|pane| pane.end <= end).map_or(0, |at| at + 1);
+        match place.checked_sub(1).and_then(|at| self.panes.get_mut(at)).filter(|pane| pane.end == end) {
+            Some(pane) => {
+                pane.n += counters.n;
+                pane.over += counters.over;
+                pane.unrecovered += counters.unrecovered;
+            }
+            None => {
+                let Counters { n, over, unrecovered } = counters;
+                self.panes.insert(place, RollupPane { end, n, over, unrecovered });
+            }
+        }
+    }
+
+    fn sketch(&self) -> Sketch {
+        Sketch::of(&self.values, self.first_ts, self.last_ts)
+    }
+
+    /// Keeps the room that the values had: the next cut will have about as many.
+    fn clear(&mut self) {
+        let mut values = std::mem::take(&mut self.values);
+        values.clear();
+        *self = Self { values, ..Self::default() };
+    }
+}
