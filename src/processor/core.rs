@@ -67,7 +67,7 @@ pub struct Record<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
     /// A reading (or a tick).
-    Reading(&'a Reading),
+    Reading(&'a Reading<'a>),
     /// Nothing that could be read as one.
     Unreadable(RejectReason),
 }
@@ -222,13 +222,18 @@ impl Core {
             Body::Reading(reading) => reading,
             Body::Unreadable(reason) => return Outcome::Rejected(reason),
         };
-        let (service, sensor) = (reading.service.as_str(), reading.sensor.as_str());
+        let (service, sensor) = (&*reading.service, &*reading.sensor);
         if service == TICK_SERVICE && sensor == TICK_SENSOR {
             return Outcome::Tick;
         }
         let home = home_partition(service, self.partitions);
         if home != self.partition && !record.forwarded {
-            return Outcome::Forwarded { home };
+            // A name that no spec can have has no home: it is refused where it is found.
+            return if reading.is_named_well() {
+                Outcome::Forwarded { home }
+            } else {
+                Outcome::Rejected(RejectReason::BadName)
+            };
         }
         let clock = self.clock.now;
         let fault = fault(reading, record.append_ms);
@@ -323,13 +328,13 @@ impl Core {
 }
 
 /// What can be said against a reading without knowing its spec.
-fn fault(reading: &Reading, append_ms: i64) -> Option<RejectReason> {
+fn fault(reading: &Reading<'_>, append_ms: i64) -> Option<RejectReason> {
     let future = reading.ts > append_ms.saturating_add(FUTURE_MS);
     reading.fault().or(future.then_some(RejectReason::TsFuture))
 }
 
 /// Why a reading of a series that is not known is refused. What is known has a good name.
-fn unknown(reading: &Reading, fault: Option<RejectReason>, unknown: RejectReason) -> RejectReason {
+fn unknown(reading: &Reading<'_>, fault: Option<RejectReason>, unknown: RejectReason) -> RejectReason {
     if reading.is_named_well() { fault.unwrap_or(unknown) } else { RejectReason::BadName }
 }
 

@@ -1,5 +1,6 @@
 //! One registered service: its series, its verdict at an instant, its machines. Pure; called by `core`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::model::incident::{CloseReason, EventKind, IncidentEvent};
@@ -87,7 +88,7 @@ impl Active {
     }
 
     /// Judges a reading of this service and counts it. `Ok(late)`.
-    pub fn count(&mut self, reading: &Reading, sensor: usize) -> Result<bool, RejectReason> {
+    pub fn count(&mut self, reading: &Reading<'_>, sensor: usize) -> Result<bool, RejectReason> {
         if self.over_limit {
             return Err(RejectReason::SeriesLimit);
         }
@@ -117,13 +118,14 @@ impl Active {
     }
 
     /// Attributes are handed to the actions of events and comparisons.
-    fn kept_attributes(&self, reading: &Reading, sensor: usize) -> Option<Attributes> {
+    fn kept_attributes(&self, reading: &Reading<'_>, sensor: usize) -> Option<Attributes> {
         let wanted = !reading.attributes.is_empty()
             && self.spec.causes.iter().any(|cause| match cause.condition {
                 Condition::Comparison { sensor: own, .. } | Condition::Event { sensor: own } => own == sensor,
                 Condition::Slo | Condition::NoData => false,
             });
-        wanted.then(|| Arc::new(reading.attributes.clone()))
+        let owned = |(name, text): (&Cow<'_, str>, &Cow<'_, str>)| (name.to_string(), text.to_string());
+        wanted.then(|| Arc::new(reading.attributes.iter().map(owned).collect()))
     }
 
     /// Evaluates the next instant.
