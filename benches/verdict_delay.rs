@@ -117,13 +117,8 @@ fn load(settings: &Settings, topics: &Topics, stop: &AtomicBool) {
 }
 
 fn send(producer: &Producer, topics: &Topics, service: &str, value: f64) {
-    let reading = Reading {
-        service: service.to_owned(),
-        sensor: "q".to_owned(),
-        ts: now_ms(),
-        value,
-        attributes: BTreeMap::new(),
-    };
+    let reading =
+        Reading { service: service.into(), sensor: "q".into(), ts: now_ms(), value, attributes: BTreeMap::new() };
     let value = codec::reading::encode(&reading);
     let record = Record {
         topic: &topics.metrics,
@@ -149,7 +144,7 @@ fn watch_readings(settings: &Settings, topics: &Topics, tipped: &Mutex<BTreeMap<
         let append = message.timestamp().ms().unwrap_or_default();
         let Ok(reading) = codec::reading::decode(message.key(), message.value(), append) else { continue };
         if reading.value == BAD {
-            tipped.lock().expect("no panic").insert(reading.service, append);
+            tipped.lock().expect("no panic").insert(reading.service.into_owned(), append);
         }
     }
 }

@@ -28,7 +28,7 @@ pub fn reading(data: &[u8]) {
 }
 
 /// NaN is not equal to itself.
-fn by_bits(reading: &Reading) -> (Reading, u64) {
+fn by_bits<'a>(reading: &Reading<'a>) -> (Reading<'a>, u64) {
     (Reading { value: 0.0, ..reading.clone() }, reading.value.to_bits())
 }
 

@@ -3,28 +3,30 @@
 //! The reasons from `ts_future` on need a spec or a clock and are held elsewhere.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hms_ops::codec::reading::{
-    MAX_RECORD_LENGTH, MAX_VALUE_LENGTH, decode, decode_with_headers, encode, headers_length,
+    MAX_RECORD_LENGTH, MAX_VALUE_LENGTH, decode, decode_with_any_name, decode_with_headers, encode, headers_length,
 };
 use hms_ops::model::reading::Reading;
 use hms_ops::model::reading::RejectReason::{self, *};
+use hms_ops::processor::core::{Body, Core, Effects, Outcome, Record, SpecChange};
 use proptest::prelude::*;
 
 const APPENDED: i64 = 1_700_000_000_000;
 
-fn reading() -> Reading {
+fn reading() -> Reading<'static> {
     Reading {
-        service: "DCA_Luggage_Scanner".to_owned(),
-        sensor: "queue_time_seconds".to_owned(),
+        service: "DCA_Luggage_Scanner".into(),
+        sensor: "queue_time_seconds".into(),
         ts: 1_699_999_999_000,
         value: 31.2,
-        attributes: BTreeMap::from([("pod".to_owned(), "scanner-0".to_owned())]),
+        attributes: BTreeMap::from([("pod".into(), "scanner-0".into())]),
     }
 }
 
 /// A valid value, changed.
-fn avro(change: impl FnOnce(&mut Reading)) -> Vec<u8> {
+fn avro(change: impl FnOnce(&mut Reading<'static>)) -> Vec<u8> {
     let mut reading = reading();
     change(&mut reading);
     encode(&reading)
@@ -35,11 +37,11 @@ fn datum(datum: &[&[u8]]) -> Vec<u8> {
     [&encode(&reading())[..10], &datum.concat()].concat()
 }
 
-fn read(value: &[u8]) -> Result<Reading, RejectReason> {
+fn read(value: &[u8]) -> Result<Reading<'_>, RejectReason> {
     decode(Some(b"key"), Some(value), APPENDED)
 }
 
-fn json(text: &str) -> Result<Reading, RejectReason> {
+fn json(text: &str) -> Result<Reading<'_>, RejectReason> {
     read(text.as_bytes())
 }
 
@@ -152,8 +154,8 @@ fn text_that_is_not_utf8_is_malformed_unless_it_is_cut_off_too() {
 
 #[test]
 fn what_is_large_is_refused_for_that_unless_an_earlier_reason_applies() {
-    let padded = |length: usize, reading: &mut Reading| {
-        reading.attributes.insert("pad".to_owned(), "x".repeat(length));
+    let padded = |length: usize, reading: &mut Reading<'static>| {
+        reading.attributes.insert("pad".into(), "x".repeat(length).into());
     };
     let overhead = avro(|reading| padded(30_000, reading)).len() - 30_000;
     assert!(read(&avro(|reading| padded(MAX_VALUE_LENGTH - overhead, reading))).is_ok());
@@ -181,10 +183,10 @@ fn nesting_of_any_depth_is_read_without_recursion() {
 fn names_that_could_confuse_a_reader_are_bad() {
     let long = "x".repeat(256);
     for name in ["", "<script>", "a\u{202e}b", "a\0", "a\nb", "\u{1b}[31mred", "../x", "é", "_ops", &long] {
-        refused(&avro(|reading| reading.service = name.to_owned()), BadName);
+        refused(&avro(|reading| reading.service = name.to_owned().into()), BadName);
     }
     for name in ["", "<script>", "a\u{202e}b", "a\0", "a\nb", "\u{1b}[31mred", "a-b", "1up", &long] {
-        refused(&avro(|reading| reading.sensor = name.to_owned()), BadName);
+        refused(&avro(|reading| reading.sensor = name.to_owned().into()), BadName);
         let text = serde_json::json!({"sensor": name, "value": 1}).to_string();
         refused(text.as_bytes(), BadName);
     }
@@ -205,13 +207,8 @@ fn the_key_names_the_service_only_where_the_value_does_not() {
 
 #[test]
 fn json_is_taken_as_any_client_writes_it() {
-    let whole = Reading {
-        service: "key".to_owned(),
-        sensor: "q".to_owned(),
-        ts: APPENDED,
-        value: 31.2,
-        attributes: BTreeMap::new(),
-    };
+    let whole =
+        Reading { service: "key".into(), sensor: "q".into(), ts: APPENDED, value: 31.2, attributes: BTreeMap::new() };
     assert_eq!(json(r#"{"sensor":"q","value":31.2}"#), Ok(whole.clone()));
     assert_eq!(json("\u{feff} \n{\"sensor\":\"q\",\"value\":31.2,\"unit\":{\"x\":[1e999]}}\n"), Ok(whole));
     refused("\u{feff}".as_bytes(), Truncated);
@@ -264,6 +261,31 @@ fn of_several_reasons_the_first_is_given() {
     refused(&avro(|reading| (reading.value, reading.ts) = (f64::NAN, 0)), ValueNotFinite);
 }
 
+const PARTITIONS: i32 = 3;
+
+/// A partition in which the service `s` lives, wherever that is at home.
+fn core(partition: i32) -> Core {
+    let mut core = Core::new(partition, PARTITIONS);
+    let text = "id: s\nowner: o\nsensors:\n  - name: q\n";
+    let spec = hms_ops::spec::parse(text).expect("a spec").spec;
+    core.apply([SpecChange::Register(Arc::new(spec))], 0, &mut Effects::default());
+    core
+}
+
+/// A reading of some service and sensor, well named or not.
+fn named() -> impl Strategy<Value = Vec<u8>> {
+    let service = prop::sample::select(vec!["s", "other", "_ops", "", "a b", "é", "../x"]);
+    let sensor = prop::sample::select(vec!["q", "other", "tick", "", "a-b", "1up"]);
+    let value = prop::sample::select(vec![1.5, f64::NAN]);
+    (service, sensor, value, any::<bool>()).prop_map(|(service, sensor, value, as_json)| {
+        if as_json {
+            return serde_json::json!({"service": service, "sensor": sensor, "value": value}).to_string().into_bytes();
+        }
+        let (service, sensor) = (service.into(), sensor.into());
+        encode(&Reading { service, sensor, ts: APPENDED, value, attributes: BTreeMap::new() })
+    })
+}
+
 /// A reading with a few bytes changed, cut off or added.
 fn mutilated() -> impl Strategy<Value = Vec<u8>> {
     let json = br#"{"service":"s","sensor":"q","ts":17,"value":1.5,"attributes":{"a":"b"}}"#.to_vec();
@@ -293,10 +315,29 @@ proptest! {
     ) {
         match decode(key.as_deref(), Some(&value), APPENDED) {
             Ok(reading) => {
-                let back = decode(None, Some(&encode(&reading)), 1);
+                let bytes = encode(&reading);
+                let back = decode(None, Some(&bytes), 1);
                 prop_assert!(back.as_ref() == Ok(&reading) || reading.fault() == Some(ValueNotFinite));
             }
             Err(reason) => prop_assert!(reason <= BadName),
         }
+    }
+
+    /// The processor leaves names to the core: nothing becomes of a record that would not have become of it.
+    #[test]
+    fn the_core_judges_names_as_the_decoder_does(
+        value in prop_oneof![mutilated(), named()],
+        key in prop::sample::select(vec![None, Some(&b"s"[..]), Some(b"a b"), Some(b"\xff")]),
+        forwarded: bool,
+        partition in 0..PARTITIONS,
+    ) {
+        let outcome = |reading: Result<Reading<'_>, RejectReason>| {
+            let body = reading.as_ref().map_or_else(|reason| Body::Unreadable(*reason), Body::Reading);
+            core(partition).step(Record { offset: 0, append_ms: APPENDED, body, forwarded }, &mut Effects::default())
+        };
+        let judged = outcome(decode(key, Some(&value), APPENDED));
+        prop_assert_eq!(outcome(decode_with_any_name(key, Some(&value), 0, APPENDED)), judged);
+        let is_forwarded = matches!(judged, Outcome::Forwarded { .. });
+        prop_assert!(!(is_forwarded && forwarded));
     }
 }

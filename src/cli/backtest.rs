@@ -127,11 +127,11 @@ fn take_entry(backtest: &mut Backtest, entry: &Entry, default_service: &str) -> 
             (Some(sensor), Some(value)) => backtest.reading(
                 append,
                 &Reading {
-                    service: entry.service.as_deref().unwrap_or(default_service).to_owned(),
-                    sensor: sensor.clone(),
+                    service: entry.service.as_deref().unwrap_or(default_service).into(),
+                    sensor: sensor.into(),
                     ts: entry.ts.unwrap_or(append),
                     value: value.value()? + 0.0,
-                    attributes: entry.attributes.clone(),
+                    attributes: entry.attributes.iter().map(|(name, text)| (name.into(), text.into())).collect(),
                 },
             ),
             (None, None) => backtest.tick(append),
@@ -190,7 +190,7 @@ fn run_topic(spec: &Arc<Spec>, topic: &str, connect: &Connect) -> anyhow::Result
 }
 
 /// A row belongs to the spec's service and, unless it says otherwise, to the SLO's target or the only sensor.
-fn reading_of(row: Row, spec: &Spec) -> anyhow::Result<Reading> {
+fn reading_of(row: Row, spec: &Spec) -> anyhow::Result<Reading<'static>> {
     let default = match (&spec.slo, spec.sensors.as_slice()) {
         (Some(slo), _) => Some(&spec.sensors[slo.target]),
         (None, [only]) => Some(only),
@@ -198,12 +198,13 @@ fn reading_of(row: Row, spec: &Spec) -> anyhow::Result<Reading> {
     };
     let sensor = row.sensor.or_else(|| default.map(|sensor| sensor.name.to_string()));
     Ok(Reading {
-        service: row.service.unwrap_or_else(|| spec.id.to_string()),
+        service: row.service.unwrap_or_else(|| spec.id.to_string()).into(),
         sensor: sensor
-            .with_context(|| format!("row {}: no sensor, and the spec has several without an slo", row.line))?,
+            .with_context(|| format!("row {}: no sensor, and the spec has several without an slo", row.line))?
+            .into(),
         ts: row.ts.with_context(|| format!("row {}: no timestamp", row.line))?,
         value: row.value + 0.0,
-        attributes: row.attributes,
+        attributes: row.attributes.into_iter().map(|(name, text)| (name.into(), text.into())).collect(),
     })
 }
 

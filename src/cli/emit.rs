@@ -118,7 +118,7 @@ impl Session<'_> {
     }
 
     /// The reading that a row is, or why it is none.
-    fn reading(&mut self, row: Row) -> Result<Reading, &'static str> {
+    fn reading(&mut self, row: Row) -> Result<Reading<'static>, &'static str> {
         let service = row.service.or_else(|| self.args.service.clone());
         let sensor = row.sensor.or_else(|| self.args.sensor.clone());
         let ts = match (&mut self.retime, row.ts) {
@@ -126,14 +126,13 @@ impl Session<'_> {
             (Some(retime), Some(ts)) => retime.due(ts, now_ms()),
             (Some(_), None) => return Err("it has no timestamp to be retimed"),
         };
-        let mut attributes: BTreeMap<_, _> = self.args.attributes.iter().cloned().collect();
-        attributes.extend(row.attributes);
+        let given = self.args.attributes.iter().cloned().chain(row.attributes);
         Ok(Reading {
-            service: service.ok_or("of which service? Give --service ID or set OPS_SERVICE")?,
-            sensor: sensor.ok_or("of which sensor? Give --sensor NAME")?,
+            service: service.ok_or("of which service? Give --service ID or set OPS_SERVICE")?.into(),
+            sensor: sensor.ok_or("of which sensor? Give --sensor NAME")?.into(),
             ts,
             value: row.value,
-            attributes,
+            attributes: given.map(|(name, text)| (name.into(), text.into())).collect(),
         })
     }
 

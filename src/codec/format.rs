@@ -68,6 +68,11 @@ impl Format {
         Self { name, text, current, header, released }
     }
 
+    /// What every value by the current schema begins with.
+    pub(super) fn header(&self) -> &[u8; HEADER_LENGTH] {
+        &self.header
+    }
+
     /// The name of the record type, as its file in `schemas/`.
     pub fn name(&self) -> &'static str {
         self.name

@@ -5,13 +5,14 @@
 //! text, so that a number can be judged as it is written (`1e999` is no number for a parser) and a field
 //! that is doubled is seen. Unknown fields are ignored. `null` is the same as not there.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::reading::Parsed;
-use crate::model::reading::RejectReason;
+use crate::model::reading::{Attributes, RejectReason};
 
 /// Deepest nesting, in fields that nobody knows.
 const MAX_DEPTH: usize = 64;
@@ -24,7 +25,7 @@ pub(super) fn trim(value: &[u8]) -> &[u8] {
 }
 
 /// Reads one object. `text` begins with `{`.
-pub(super) fn parse(text: &[u8]) -> Result<Parsed, RejectReason> {
+pub(super) fn parse(text: &[u8]) -> Result<Parsed<'_>, RejectReason> {
     check_grammar(text)?;
     if depth(text) > MAX_DEPTH {
         return Err(RejectReason::Malformed);
@@ -68,7 +69,7 @@ fn depth(text: &[u8]) -> usize {
     deepest
 }
 
-fn read(text: &[u8]) -> Option<Parsed> {
+fn read(text: &[u8]) -> Option<Parsed<'_>> {
     let fields = members(text)?;
     let get = |name: &str| fields.get(name).copied().filter(|token| *token != b"null");
     let ts = match get("ts") {
@@ -80,7 +81,7 @@ fn read(text: &[u8]) -> Option<Parsed> {
             members(token)?.into_iter().map(|(name, token)| Some((name, string(token)?))).collect::<Option<_>>()?
         }
         Some(_) => return None,
-        None => BTreeMap::new(),
+        None => Attributes::new(),
     };
     Some(Parsed {
         service: optional_string(get("service"))?,
@@ -92,15 +93,19 @@ fn read(text: &[u8]) -> Option<Parsed> {
 }
 
 /// The outer `None`: there is something, but no text.
-fn optional_string(token: Option<&[u8]>) -> Option<Option<String>> {
+fn optional_string(token: Option<&[u8]>) -> Option<Option<Cow<'_, str>>> {
     match token {
         Some(token) => string(token).map(Some),
         None => Some(None),
     }
 }
 
-fn string(token: &[u8]) -> Option<String> {
-    serde_json::from_slice(token).ok()
+/// Text, borrowed where nothing in it is escaped.
+fn string(token: &[u8]) -> Option<Cow<'_, str>> {
+    match token {
+        [b'"', text @ .., b'"'] if !text.contains(&b'\\') => std::str::from_utf8(text).ok().map(Cow::Borrowed),
+        _ => serde_json::from_slice(token).ok().map(Cow::Owned),
+    }
 }
 
 /// The value: what is too large for a double becomes an infinity, and what clients write for values that
@@ -117,7 +122,7 @@ fn number(token: &[u8]) -> Option<f64> {
 
 /// The members of an object whose grammar holds, each value as it is written. `None` if a name is doubled or
 /// no text.
-fn members(text: &[u8]) -> Option<BTreeMap<String, &[u8]>> {
+fn members(text: &[u8]) -> Option<BTreeMap<Cow<'_, str>, &[u8]>> {
     let mut members = BTreeMap::new();
     let mut rest = skip_space(text).strip_prefix(b"{")?;
     loop {
@@ -162,9 +167,9 @@ mod tests {
     fn the_whole_form_is_read_and_unknown_fields_are_not() {
         let text = r#"{ "service" : "s", "sen\u0073or":"q", "ts": 17, "x": [{"value": 3}, "}\""],
                          "value": 1.5e1 , "attributes": {"pod": "a\n", "é": ""} } "#;
-        let attributes = [("pod", "a\n"), ("é", "")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        let service = Some("s".to_owned());
-        let read = Parsed { service, sensor: Some("q".to_owned()), ts: Some(17), value: 15.0, attributes };
+        let attributes = [("pod", "a\n"), ("é", "")].map(|(k, v)| (k.into(), v.into())).into();
+        let read =
+            Parsed { service: Some("s".into()), sensor: Some("q".into()), ts: Some(17), value: 15.0, attributes };
         assert_eq!(parse(text.as_bytes()), Ok(read));
     }
 
@@ -192,7 +197,7 @@ mod tests {
             let found: serde_json::Map<_, _> = members(text.as_bytes())
                 .unwrap()
                 .into_iter()
-                .map(|(name, token)| (name, serde_json::from_slice(token).unwrap()))
+                .map(|(name, token)| (name.into_owned(), serde_json::from_slice(token).unwrap()))
                 .collect();
             prop_assert_eq!(found, object);
         }

@@ -3,13 +3,17 @@
 //!
 //! Finds the reasons of [`RejectReason`] up to `bad_name`, always the first that applies; those after it are the
 //! processor's, since a refused reading still shows that its series is alive.
+//!
+//! A good record goes the short way, [`plain`]: no allocation, every byte looked at once. Whatever that does not take
+//! goes the long way, which finds out why.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::binary::{Cursor, Fault, put_blocks, put_bytes, put_double, put_long};
 use super::format::{CONFLUENT, HeaderFault, SINGLE_OBJECT};
 use super::{READING, json};
-use crate::model::reading::{Reading, RejectReason};
+use crate::model::reading::{Attributes, Reading, RejectReason};
 
 /// The longest value that is taken, bytes.
 pub const MAX_VALUE_LENGTH: usize = 32 * 1024;
@@ -19,24 +23,56 @@ pub const MAX_RECORD_LENGTH: usize = 64 * 1024;
 /// What a header counts beside its bytes: a million empty ones are not nothing.
 const HEADER_LENGTH: usize = 16;
 
-/// What a value says, before its names and numbers are judged.
+/// What a JSON value says, before record and key fill it up.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Parsed {
+pub(super) struct Parsed<'a> {
     /// None: the record's key.
-    pub service: Option<String>,
+    pub service: Option<Cow<'a, str>>,
     /// None: there is none.
-    pub sensor: Option<String>,
+    pub sensor: Option<Cow<'a, str>>,
     /// None: the append time.
     pub ts: Option<i64>,
     /// Perhaps not finite.
     pub value: f64,
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Attributes<'a>,
 }
 
 /// Reads one record of `ops.metrics` that has no headers. `append_ms` stands in for a `ts` that JSON leaves out, `key`
 /// for a `service`.
-pub fn decode(key: Option<&[u8]>, value: Option<&[u8]>, append_ms: i64) -> Result<Reading, RejectReason> {
+pub fn decode<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>, append_ms: i64) -> Result<Reading<'a>, RejectReason> {
     decode_with_headers(key, value, 0, append_ms)
+}
+
+/// The same of a record with headers, whose [`headers_length`] is given.
+pub fn decode_with_headers<'a>(
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers_length: usize,
+    append_ms: i64,
+) -> Result<Reading<'a>, RejectReason> {
+    let reading = decode_with_any_name(key, value, headers_length, append_ms)?;
+    if reading.is_named_well() { Ok(reading) } else { Err(RejectReason::BadName) }
+}
+
+/// The same, but service and sensor may be called anything: `bad_name` is left to the core, which looks at a name only
+/// if it is none of those that it knows.
+pub fn decode_with_any_name<'a>(
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers_length: usize,
+    append_ms: i64,
+) -> Result<Reading<'a>, RejectReason> {
+    let value = value.ok_or(RejectReason::NullValue)?;
+    let length = value.len() + key.map_or(0, <[u8]>::len) + headers_length;
+    let is_small = value.len() <= MAX_VALUE_LENGTH && length <= MAX_RECORD_LENGTH;
+    if is_small && let Some(reading) = plain(value) {
+        return Ok(reading);
+    }
+    match parse(key, value, append_ms) {
+        Err(reason) if reason < RejectReason::TooLarge => Err(reason),
+        _ if !is_small => Err(RejectReason::TooLarge),
+        read => read,
+    }
 }
 
 /// What headers count of [`MAX_RECORD_LENGTH`], bytes.
@@ -44,29 +80,27 @@ pub fn headers_length<'a>(headers: impl Iterator<Item = (&'a str, Option<&'a [u8
     headers.map(|(name, value)| HEADER_LENGTH + name.len() + value.map_or(0, <[u8]>::len)).sum()
 }
 
-/// The same of a record with headers, whose [`headers_length`] is given.
-pub fn decode_with_headers(
-    key: Option<&[u8]>,
-    value: Option<&[u8]>,
-    headers_length: usize,
-    append_ms: i64,
-) -> Result<Reading, RejectReason> {
-    let value = value.ok_or(RejectReason::NullValue)?;
-    let parsed = parse(value);
-    if let Err(reason) = parsed
-        && reason < RejectReason::TooLarge
-    {
-        return Err(reason);
-    }
-    let length = value.len() + key.map_or(0, <[u8]>::len) + headers_length;
-    if value.len() > MAX_VALUE_LENGTH || length > MAX_RECORD_LENGTH {
-        return Err(RejectReason::TooLarge);
-    }
-    judge(key, parsed?, append_ms)
+/// The short way: a whole reading by the current schema, borrowed. `None` if anything at all is amiss.
+fn plain(value: &[u8]) -> Option<Reading<'_>> {
+    let mut cursor = Cursor::new(value.strip_prefix(READING.header())?);
+    let mut reading = Reading {
+        service: cursor.string().ok()?.into(),
+        sensor: cursor.string().ok()?.into(),
+        ts: cursor.long().ok()?,
+        value: positive_zero(cursor.double().ok()?),
+        attributes: Attributes::new(),
+    };
+    cursor
+        .blocks(|cursor| {
+            reading.attributes.insert(cursor.string()?.into(), cursor.string()?.into());
+            Ok(())
+        })
+        .ok()?;
+    (cursor.left() == 0).then_some(reading)
 }
 
 /// The value on the bus.
-pub fn encode(reading: &Reading) -> Vec<u8> {
+pub fn encode(reading: &Reading<'_>) -> Vec<u8> {
     let mut out = READING.begin(reading.service.len() + reading.sensor.len() + 24);
     put_bytes(&mut out, reading.service.as_bytes());
     put_bytes(&mut out, reading.sensor.as_bytes());
@@ -77,15 +111,15 @@ pub fn encode(reading: &Reading) -> Vec<u8> {
 }
 
 /// A map of text to text, sorted by name.
-pub(super) fn put_attributes(out: &mut Vec<u8>, attributes: &BTreeMap<String, String>) {
+pub(super) fn put_attributes(out: &mut Vec<u8>, attributes: &BTreeMap<impl AsRef<str>, impl AsRef<str>>) {
     put_blocks(out, attributes.iter(), |out, (name, text)| {
-        put_bytes(out, name.as_bytes());
-        put_bytes(out, text.as_bytes());
+        put_bytes(out, name.as_ref().as_bytes());
+        put_bytes(out, text.as_ref().as_bytes());
     });
 }
 
-/// Tells the encoding by the first byte and reads it.
-fn parse(value: &[u8]) -> Result<Parsed, RejectReason> {
+/// The long way. Tells the encoding by the first byte and reads it.
+fn parse<'a>(key: Option<&'a [u8]>, value: &'a [u8], append_ms: i64) -> Result<Reading<'a>, RejectReason> {
     match value.first() {
         None => Err(RejectReason::Truncated),
         Some(&CONFLUENT) => Err(RejectReason::UnknownSchema),
@@ -94,14 +128,14 @@ fn parse(value: &[u8]) -> Result<Parsed, RejectReason> {
             let text = json::trim(value);
             match text.first() {
                 None => Err(RejectReason::Truncated),
-                Some(b'{') => json::parse(text),
+                Some(b'{') => fill_up(json::parse(text)?, key, append_ms),
                 Some(_) => Err(RejectReason::BadMagic),
             }
         }
     }
 }
 
-fn parse_avro(value: &[u8]) -> Result<Parsed, RejectReason> {
+fn parse_avro(value: &[u8]) -> Result<Reading<'_>, RejectReason> {
     let datum = READING.datum(value).map_err(|fault| match fault {
         HeaderFault::NotSingleObject => RejectReason::BadMagic,
         HeaderFault::UnknownSchema(_) => RejectReason::UnknownSchema,
@@ -109,7 +143,14 @@ fn parse_avro(value: &[u8]) -> Result<Parsed, RejectReason> {
         HeaderFault::TrailingBytes(_) => RejectReason::TrailingBytes,
         HeaderFault::Malformed => RejectReason::Malformed,
     })?;
-    let mut cursor = Cursor::new(&datum);
+    match &datum {
+        Cow::Borrowed(datum) => parse_datum(datum),
+        Cow::Owned(datum) => parse_datum(datum).map(Reading::into_owned),
+    }
+}
+
+fn parse_datum(datum: &[u8]) -> Result<Reading<'_>, RejectReason> {
+    let mut cursor = Cursor::new(datum);
     let fields = Fields::read(&mut cursor).map_err(|fault| match fault {
         Fault::Truncated => RejectReason::Truncated,
         Fault::Malformed(_) => RejectReason::Malformed,
@@ -117,11 +158,11 @@ fn parse_avro(value: &[u8]) -> Result<Parsed, RejectReason> {
     if cursor.left() > 0 {
         return Err(RejectReason::TrailingBytes);
     }
-    fields.parsed().ok_or(RejectReason::Malformed)
+    fields.reading().ok_or(RejectReason::Malformed)
 }
 
-/// A datum of the current schema, borrowed. Text is looked at only when all of it is there, since `truncated`
-/// goes before `malformed`.
+/// A datum of the current schema. Text is looked at only when all of it is there, since `truncated` goes before
+/// `malformed`.
 struct Fields<'a> {
     service: &'a [u8],
     sensor: &'a [u8],
@@ -147,13 +188,13 @@ impl<'a> Fields<'a> {
     }
 
     /// `None` if any of it is not UTF-8.
-    fn parsed(self) -> Option<Parsed> {
-        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
-        Some(Parsed {
-            service: Some(text(self.service)?),
-            sensor: Some(text(self.sensor)?),
-            ts: Some(self.ts),
-            value: self.value,
+    fn reading(self) -> Option<Reading<'a>> {
+        let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).ok().map(Cow::Borrowed);
+        Some(Reading {
+            service: text(self.service)?,
+            sensor: text(self.sensor)?,
+            ts: self.ts,
+            value: positive_zero(self.value),
             attributes: self
                 .attributes
                 .into_iter()
@@ -163,15 +204,21 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Names; value and time are looked at with the series in hand ([`Reading::fault`]).
-fn judge(key: Option<&[u8]>, parsed: Parsed, append_ms: i64) -> Result<Reading, RejectReason> {
-    let from_key = || std::str::from_utf8(key?).ok().map(str::to_owned);
-    let service = parsed.service.or_else(from_key).ok_or(RejectReason::BadName)?;
-    let sensor = parsed.sensor.ok_or(RejectReason::BadName)?;
-    let ts = parsed.ts.unwrap_or(append_ms);
-    // The sum is what makes 0.0 of -0.0.
-    let reading = Reading { service, sensor, ts, value: parsed.value + 0.0, attributes: parsed.attributes };
-    if reading.is_named_well() { Ok(reading) } else { Err(RejectReason::BadName) }
+/// What JSON leaves out the record has.
+fn fill_up<'a>(parsed: Parsed<'a>, key: Option<&'a [u8]>, append_ms: i64) -> Result<Reading<'a>, RejectReason> {
+    let from_key = || std::str::from_utf8(key?).ok().map(Cow::Borrowed);
+    Ok(Reading {
+        service: parsed.service.or_else(from_key).ok_or(RejectReason::BadName)?,
+        sensor: parsed.sensor.ok_or(RejectReason::BadName)?,
+        ts: parsed.ts.unwrap_or(append_ms),
+        value: positive_zero(parsed.value),
+        attributes: parsed.attributes,
+    })
+}
+
+/// Makes 0.0 of -0.0.
+fn positive_zero(value: f64) -> f64 {
+    value + 0.0
 }
 
 #[cfg(test)]
@@ -205,22 +252,31 @@ mod tests {
     fn by_hand(datum: &[u8]) -> Option<Read> {
         let mut cursor = Cursor::new(datum);
         let fields = Fields::read(&mut cursor).ok().filter(|_| cursor.left() == 0)?;
-        let read = fields.parsed()?;
-        Some((read.service?, read.sensor?, read.ts?, read.value.to_bits(), read.attributes))
+        let (ts, value) = (fields.ts, fields.value.to_bits());
+        let read = fields.reading()?.into_owned();
+        let attributes = read.attributes.into_iter().map(|(name, text)| (name.into(), text.into())).collect();
+        Some((read.service.into(), read.sensor.into(), ts, value, attributes))
     }
 
-    fn readings() -> impl Strategy<Value = Reading> {
+    fn readings() -> impl Strategy<Value = Reading<'static>> {
         let attributes = prop::collection::btree_map(".{0,8}", ".{0,8}", 0..5);
         let value = prop::num::f64::NORMAL | prop::num::f64::ZERO;
         ("[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", "[a-z_:][a-z0-9_:]{0,20}", 1..=i64::MAX, value, attributes).prop_map(
-            |(service, sensor, ts, value, attributes)| Reading { service, sensor, ts, value: value + 0.0, attributes },
+            |(service, sensor, ts, value, attributes)| Reading {
+                service: service.into(),
+                sensor: sensor.into(),
+                ts,
+                value: value + 0.0,
+                attributes: attributes.into_iter().map(|(name, text)| (name.into(), text.into())).collect(),
+            },
         )
     }
 
     proptest! {
         #[test]
         fn a_reading_comes_back(reading in readings()) {
-            prop_assert_eq!(decode(None, Some(&encode(&reading)), 1), Ok(reading));
+            let value = encode(&reading);
+            prop_assert_eq!(decode(None, Some(&value), 1), Ok(reading));
         }
 
         #[test]
@@ -237,17 +293,39 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// What the short way takes, the long way takes for the same; and it takes all that is whole.
+        #[test]
+        fn the_short_way_and_the_long_way_agree(
+            reading in readings(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        ) {
+            let mut value = encode(&reading);
+            prop_assert!(plain(&value).is_some());
+            for (place, byte) in edits {
+                let place = place.index(value.len());
+                value[place] = byte;
+            }
+            let by_bits = |reading: Reading<'_>| (reading.value.to_bits(), Reading { value: 0.0, ..reading }.into_owned());
+            if let Some(taken) = plain(&value) {
+                prop_assert_eq!(parse(None, &value, 1).map(by_bits), Ok(by_bits(taken)));
+            } else {
+                prop_assert!(parse(None, &value, 1).is_err());
+            }
+        }
+    }
+
     #[test]
     fn the_tick_alone_may_break_the_rule_of_names() {
         let mut tick = Reading {
-            service: TICK_SERVICE.to_owned(),
-            sensor: TICK_SENSOR.to_owned(),
+            service: TICK_SERVICE.into(),
+            sensor: TICK_SENSOR.into(),
             ts: 1,
             value: 0.0,
-            attributes: BTreeMap::new(),
+            attributes: Attributes::new(),
         };
         assert_eq!(decode(None, Some(&encode(&tick)), 1), Ok(tick.clone()));
-        tick.sensor = "tock".to_owned();
+        tick.sensor = "tock".into();
         assert_eq!(decode(None, Some(&encode(&tick)), 1), Err(RejectReason::BadName));
     }
 }

@@ -1,5 +1,9 @@
 //! A reading: one value of one sensor of one service at one event time, and why one is refused.
+//!
+//! It borrows its texts from the record that it was read from, so that the hot path allocates nothing. Made by the
+//! codec and by whoever emits; read by the core.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -7,23 +11,25 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{TICK_SENSOR, TICK_SERVICE, is_sensor_name, is_service_id};
 
+/// Attributes of a reading, by name. Without any there is no allocation.
+pub type Attributes<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
+
 /// One reading, as decoded from a record of `ops.metrics` and before it is judged against a spec.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Reading {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading<'a> {
     /// Id of the service (from the value, else from the record's key).
-    pub service: String,
+    pub service: Cow<'a, str>,
     /// Name of the sensor.
-    pub sensor: String,
+    pub sensor: Cow<'a, str>,
     /// Event time, ms since the Unix epoch, set where it was measured.
     pub ts: i64,
     /// Any number; -0.0 was made 0.0. What is not finite never counts ([`Reading::fault`]).
     pub value: f64,
     /// Decide nothing; handed to actions (`pod`, `version`, ...).
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Attributes<'a>,
 }
 
-impl Reading {
+impl Reading<'_> {
     /// Do service and sensor follow their naming rules? A tick does.
     pub fn is_named_well(&self) -> bool {
         let is_tick = self.service == TICK_SERVICE && self.sensor == TICK_SENSOR;
@@ -38,6 +44,18 @@ impl Reading {
             Some(RejectReason::TsInvalid)
         } else {
             None
+        }
+    }
+
+    /// The same, for longer than the record lives.
+    pub fn into_owned(self) -> Reading<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        Reading {
+            service: owned(self.service),
+            sensor: owned(self.sensor),
+            ts: self.ts,
+            value: self.value,
+            attributes: self.attributes.into_iter().map(|(name, text)| (owned(name), owned(text))).collect(),
         }
     }
 }

@@ -237,7 +237,7 @@ impl Ledger<'_> {
     pub(super) fn each_record(
         &self,
         position: i64,
-        mut take: impl FnMut(i64, &Decoded) -> ControlFlow<()>,
+        mut take: impl FnMut(i64, &Decoded<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
         let topic = &self.auditor.topics.metrics;
         let starts = [(self.partition, position)];

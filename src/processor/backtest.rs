@@ -37,7 +37,7 @@ impl Backtest {
     }
 
     /// One reading, appended at `append_ms`.
-    pub fn reading(&mut self, append_ms: i64, reading: &Reading) {
+    pub fn reading(&mut self, append_ms: i64, reading: &Reading<'_>) {
         let record = Record { offset: self.offset, append_ms, body: Body::Reading(reading), forwarded: false };
         self.counts.consumed += 1;
         self.counts.note(self.core.step(record, &mut self.effects));

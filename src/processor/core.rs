@@ -93,7 +93,7 @@ pub struct Record<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
     /// A reading (or a tick).
-    Reading(&'a Reading),
+    Reading(&'a Reading<'a>),
     /// Nothing that could be read as one.
     Unreadable(RejectReason),
 }
@@ -321,11 +321,12 @@ impl Core {
     }
 
     /// A record of no series that is registered here: what is known has a good name and is at home.
-    fn judge_unknown(&self, reading: &Reading, record: Record<'_>) -> Outcome {
-        let (service, sensor) = (reading.service.as_str(), reading.sensor.as_str());
+    fn judge_unknown(&self, reading: &Reading<'_>, record: Record<'_>) -> Outcome {
+        let (service, sensor) = (&*reading.service, &*reading.sensor);
         if service == TICK_SERVICE && sensor == TICK_SENSOR {
             return Outcome::Tick;
         }
+        // A name that no spec can have has no home: it is refused where it is found.
         if !reading.is_named_well() {
             return Outcome::Rejected(RejectReason::BadName);
         }
@@ -431,7 +432,7 @@ impl Core {
 }
 
 /// What can be said against a reading without knowing its spec.
-fn fault(reading: &Reading, append_ms: i64) -> Option<RejectReason> {
+fn fault(reading: &Reading<'_>, append_ms: i64) -> Option<RejectReason> {
     let future = reading.ts > append_ms.saturating_add(FUTURE_MS);
     reading.fault().or(future.then_some(RejectReason::TsFuture))
 }

@@ -80,7 +80,7 @@ impl Witness {
     }
 
     /// A reading that was counted before the incident was opened.
-    fn hear(&mut self, reading: &Reading, offset: i64) {
+    fn hear(&mut self, reading: &Reading<'_>, offset: i64) {
         if reading.service != self.service || reading.sensor != self.sensor {
             return;
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::bus::{self, Isolation, Message, Next, Offsets, Reader, Settings};
+use crate::bus::{self, Header, Isolation, Message, Next, Offsets, Reader, Settings};
 use crate::codec;
 use crate::codec::state::StateRecord;
 use crate::model::ServiceId;
@@ -24,37 +24,33 @@ const READ_PATIENCE: Duration = Duration::from_secs(30);
 /// How much earlier than needed rollups are looked for, ms: their append time is a broker's, not the partition's clock.
 const SLACK_MS: i64 = 60_000;
 
-/// A record of `ops.metrics` as the core takes it.
-pub(super) struct Decoded {
+/// A record of `ops.metrics` as the core takes it, borrowed from the message.
+pub(super) struct Decoded<'a> {
     offset: i64,
     append_ms: i64,
-    reading: std::result::Result<Reading, RejectReason>,
+    /// Called anything: what the core does not know by name it looks at.
+    reading: std::result::Result<Reading<'a>, RejectReason>,
     forwarded: bool,
 }
 
-impl Decoded {
-    /// Reads a record. A forwarded one without a `ts` of its own has the append time of its first place.
-    pub fn of(message: &Message<'_>) -> Self {
+impl<'a> Decoded<'a> {
+    /// Reads a record.
+    pub fn of(message: &'a Message<'_>) -> Self {
         let append_ms = message.timestamp().ms().unwrap_or(0);
         let headers = message.headers();
-        let from = headers.iter().find(|header| header.name == FORWARDED);
-        let first_append = from
-            .and_then(|header| std::str::from_utf8(header.value?).ok())
-            .and_then(|text| text.rsplit('/').next()?.parse().ok());
-        let stand_in = first_append.unwrap_or(append_ms);
-        // Not our own header, or a record that was taken in its first place might be refused in the second.
-        let strangers = headers.iter().filter(|header| header.name != FORWARDED);
-        let length = codec::reading::headers_length(strangers.map(|header| (&*header.name, header.value)));
+        let told = if headers.is_empty() { Told::default() } else { Told::by(&headers) };
+        let (key, value) = (message.key(), message.value());
+        let stand_in = told.first_append_ms.unwrap_or(append_ms);
         Self {
             offset: message.offset(),
             append_ms,
-            reading: codec::reading::decode_with_headers(message.key(), message.value(), length, stand_in),
-            forwarded: from.is_some(),
+            reading: codec::reading::decode_with_any_name(key, value, told.length, stand_in),
+            forwarded: told.forwarded,
         }
     }
 
     /// What it says, if it can be read.
-    pub fn reading(&self) -> std::result::Result<&Reading, RejectReason> {
+    pub fn reading(&self) -> std::result::Result<&Reading<'a>, RejectReason> {
         self.reading.as_ref().map_err(|reason| *reason)
     }
 
@@ -64,6 +60,32 @@ impl Decoded {
             Err(reason) => Body::Unreadable(*reason),
         };
         Record { offset: self.offset, append_ms: self.append_ms, body, forwarded: self.forwarded }
+    }
+}
+
+/// What the headers of a record tell; most have none.
+#[derive(Default)]
+struct Told {
+    /// It was found in another partition first.
+    forwarded: bool,
+    /// Its append time there, ms: stands in for a `ts` that it does not have.
+    first_append_ms: Option<i64>,
+    /// What they count of the largest record, bytes.
+    length: usize,
+}
+
+impl Told {
+    fn by(headers: &[Header<'_>]) -> Self {
+        let from = headers.iter().find(|header| header.name == FORWARDED);
+        // Not our own header, or a record that was taken in its first place might be refused in the second.
+        let strangers = headers.iter().filter(|header| header.name != FORWARDED);
+        Self {
+            forwarded: from.is_some(),
+            first_append_ms: from
+                .and_then(|header| std::str::from_utf8(header.value?).ok())
+                .and_then(|text| text.rsplit('/').next()?.parse().ok()),
+            length: codec::reading::headers_length(strangers.map(|header| (&*header.name, header.value))),
+        }
     }
 }
 

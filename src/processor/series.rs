@@ -1,6 +1,7 @@
 //! One series of a registered service: its readings, as far as they can still matter, and what came since the last
 //! cut. Pure; called by `service` for every reading that is counted, and by `cut`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::model::reading::{Reading, RejectReason};
@@ -98,7 +99,7 @@ impl Series {
     }
 
     /// Counts a reading that is new or late, but not too late. `next` is the first instant not yet evaluated.
-    pub fn count(&mut self, reading: &Reading, next: i64) -> Result<Counted, RejectReason> {
+    pub fn count(&mut self, reading: &Reading<'_>, next: i64) -> Result<Counted, RejectReason> {
         let (role, ts, value) = (self.role, reading.ts, reading.value);
         if ts <= next.saturating_sub(role.keep_ms) {
             return Err(RejectReason::TsLate);
@@ -106,8 +107,9 @@ impl Series {
         let settled = next.saturating_sub(role.step_ms);
         let end = round_up(ts, role.step_ms);
         let counters = Counters::one(value > role.threshold, value > role.recover_threshold);
-        let attributes =
-            (role.keeps_attributes && !reading.attributes.is_empty()).then(|| Arc::new(reading.attributes.clone()));
+        let kept = role.keeps_attributes && !reading.attributes.is_empty();
+        let owned = |(name, text): (&Cow<'_, str>, &Cow<'_, str>)| (name.to_string(), text.to_string());
+        let attributes = kept.then(|| Arc::new(reading.attributes.iter().map(owned).collect()));
         if role.is_target {
             self.panes.count(end, counters);
         }

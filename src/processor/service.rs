@@ -47,7 +47,7 @@ impl Active {
     }
 
     /// Judges a reading of this service and counts it. `next` is the first instant not yet evaluated, ms.
-    pub fn count(&mut self, reading: &Reading, sensor: usize, next: i64) -> Result<Counted, RejectReason> {
+    pub fn count(&mut self, reading: &Reading<'_>, sensor: usize, next: i64) -> Result<Counted, RejectReason> {
         if self.over_limit {
             return Err(RejectReason::SeriesLimit);
         }

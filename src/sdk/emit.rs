@@ -115,7 +115,7 @@ impl Emitter {
     ///
     /// # Errors
     /// The bus: the reading was not taken.
-    pub fn emit(&mut self, reading: &Reading) -> Result<Result<(), Refused>, Error> {
+    pub fn emit(&mut self, reading: &Reading<'_>) -> Result<Result<(), Refused>, Error> {
         let value = match self.check(reading)? {
             Ok(value) => value,
             Err(refused) => {
@@ -144,7 +144,7 @@ impl Emitter {
 
     /// The value on the bus of a reading that may be sent. A name that is not known may have been registered a
     /// moment ago.
-    fn check(&mut self, reading: &Reading) -> Result<Result<Vec<u8>, Refused>, Error> {
+    fn check(&mut self, reading: &Reading<'_>) -> Result<Result<Vec<u8>, Refused>, Error> {
         let checked = check(&self.catalog, reading);
         let is_a_name = matches!(checked, Err(Refused::UnknownService(_) | Refused::UnknownSensor { .. }));
         if is_a_name && self.read_at.elapsed() > CATALOG_AGE {
@@ -156,14 +156,14 @@ impl Emitter {
     }
 }
 
-fn check(catalog: &Catalog, reading: &Reading) -> Result<Vec<u8>, Refused> {
+fn check(catalog: &Catalog, reading: &Reading<'_>) -> Result<Vec<u8>, Refused> {
     let (service, entry) = catalog.get(&reading.service)?;
     // A text that only another release understands: let the processor judge.
     if let Ok(spec) = &entry.spec
         && spec.sensor(&reading.sensor).is_none()
     {
         let near = suggest::closest(&reading.sensor, spec.sensors.iter().map(|sensor| &*sensor.name));
-        let (service, name, near) = (service.clone(), reading.sensor.clone(), near.map(str::to_owned));
+        let (service, name, near) = (service.clone(), reading.sensor.to_string(), near.map(str::to_owned));
         return Err(Refused::UnknownSensor { service, name, near });
     }
     if !reading.value.is_finite() {
@@ -183,16 +183,16 @@ fn check(catalog: &Catalog, reading: &Reading) -> Result<Vec<u8>, Refused> {
 mod tests {
     use super::*;
 
-    fn reading(service: &str, sensor: &str, value: f64, ts: i64) -> Reading {
+    fn reading(service: &str, sensor: &str, value: f64, ts: i64) -> Reading<'static> {
         let attributes = BTreeMap::new();
-        Reading { service: service.to_owned(), sensor: sensor.to_owned(), ts, value, attributes }
+        Reading { service: service.to_owned().into(), sensor: sensor.to_owned().into(), ts, value, attributes }
     }
 
     #[test]
     fn what_the_processor_would_surely_reject_is_refused_with_its_reason() {
         let text = "id: Scanner\nowner: o\nsensors:\n  - name: queue_time_seconds\n";
         let catalog = Catalog::of_texts(&[text]);
-        let refused = |reading: &Reading| check(&catalog, reading).unwrap_err().to_string();
+        let refused = |reading: &Reading<'_>| check(&catalog, reading).unwrap_err().to_string();
         assert!(check(&catalog, &reading("Scanner", "queue_time_seconds", 1.0, 1)).is_ok());
         assert_eq!(
             refused(&reading("Scaner", "queue_time_seconds", 1.0, 1)),
@@ -206,7 +206,7 @@ mod tests {
         let at_zero = refused(&reading("Scanner", "queue_time_seconds", 1.0, 0));
         assert!(at_zero.starts_with("0 ms is no event time"), "{at_zero}");
         let mut large = reading("Scanner", "queue_time_seconds", 1.0, 1);
-        large.attributes.insert("note".to_owned(), "x".repeat(40_000));
+        large.attributes.insert("note".into(), "x".repeat(40_000).into());
         assert!(refused(&large).contains("may be 32768"));
     }
 }

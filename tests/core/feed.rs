@@ -37,18 +37,12 @@ pub fn step(core: &mut Core, entry: &Entry, offset: &mut i64, effects: &mut Effe
 }
 
 /// What the codec makes of a record of the log.
-pub fn reading_of(append: i64, reading: Option<&oracle::Reading>) -> Reading {
+pub fn reading_of(append: i64, reading: Option<&oracle::Reading>) -> Reading<'_> {
     let (service, sensor, ts, value) = match reading {
         Some(reading) => (&*reading.service, &*reading.sensor, reading.ts.unwrap_or(append), reading.value),
         None => (TICK_SERVICE, TICK_SENSOR, append, 0.0),
     };
-    Reading {
-        service: service.to_owned(),
-        sensor: sensor.to_owned(),
-        ts,
-        value: value + 0.0,
-        attributes: BTreeMap::new(),
-    }
+    Reading { service: service.into(), sensor: sensor.into(), ts, value: value + 0.0, attributes: BTreeMap::new() }
 }
 
 /// What the bus keeps of the cuts: the latest state record of each service, every rollup.

@@ -81,9 +81,9 @@ fn append_to(dice: &mut Dice, partitions: usize, append: i64, reading: Option<&o
     let has_time = reading.is_none_or(|reading| reading.ts.is_some());
     let mut reading = reading_of(append, reading);
     if dice.chance(20) {
-        reading.attributes = BTreeMap::from([("pod".to_owned(), format!("p-{}", dice.below(9)))]);
+        reading.attributes = BTreeMap::from([("pod".into(), format!("p-{}", dice.below(9)).into())]);
     }
-    let key = Some(reading.service.clone().into_bytes());
+    let key = Some(reading.service.as_bytes().to_vec());
     let value = if reading.value.is_finite() && (!has_time || dice.chance(30)) {
         json(&reading, has_time).into_bytes()
     } else {
@@ -93,7 +93,7 @@ fn append_to(dice: &mut Dice, partitions: usize, append: i64, reading: Option<&o
 }
 
 /// By any Kafka client: the key stands for the service, and the append time for the event time.
-fn json(reading: &Reading, has_time: bool) -> String {
+fn json(reading: &Reading<'_>, has_time: bool) -> String {
     let mut value = serde_json::json!({"sensor": reading.sensor, "value": reading.value});
     if has_time {
         value["ts"] = reading.ts.into();
@@ -106,8 +106,8 @@ fn json(reading: &Reading, has_time: bool) -> String {
 
 fn poison(dice: &mut Dice) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
     let reading = Reading {
-        service: "s0".to_owned(),
-        sensor: "q".to_owned(),
+        service: "s0".into(),
+        sensor: "q".into(),
         ts: 1,
         value: f64::NEG_INFINITY,
         attributes: BTreeMap::new(),

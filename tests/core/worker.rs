@@ -81,9 +81,9 @@ pub struct Worker {
 }
 
 /// The record as the core takes it.
-pub fn decode(metric: &Metric) -> Result<Reading, hms_ops::model::reading::RejectReason> {
+pub fn decode(metric: &Metric) -> Result<Reading<'_>, hms_ops::model::reading::RejectReason> {
     let stand_in = metric.from.map_or(metric.append, |(_, _, append)| append);
-    codec::reading::decode(metric.key.as_deref(), metric.value.as_deref(), stand_in)
+    codec::reading::decode_with_any_name(metric.key.as_deref(), metric.value.as_deref(), 0, stand_in)
 }
 
 /// Steps a record of the log.

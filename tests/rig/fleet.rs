@@ -119,7 +119,7 @@ impl Fleet {
     /// The same, for a partition of the caller's choice.
     pub fn emit_to(&self, partition: i32, service: &str, sensor: &str, ts: i64, value: f64) {
         let reading =
-            Reading { service: service.to_owned(), sensor: sensor.to_owned(), ts, value, attributes: BTreeMap::new() };
+            Reading { service: service.into(), sensor: sensor.into(), ts, value, attributes: BTreeMap::new() };
         let value = codec::reading::encode(&reading);
         self.append(partition, ts, Some(service.as_bytes()), Some(&value), &[]);
     }

@@ -35,7 +35,7 @@ pub fn spec(id: &str) -> String {
 
 /// The bytes of a reading.
 pub fn reading(service: &str, sensor: &str, ts: i64, value: f64) -> Vec<u8> {
-    let (service, sensor) = (service.to_owned(), sensor.to_owned());
+    let (service, sensor) = (service.into(), sensor.into());
     codec::reading::encode(&Reading { service, sensor, ts, value, attributes: [].into() })
 }
 
@@ -166,8 +166,8 @@ fn without_poison(fleet: &Fleet, services: &[String]) -> Vec<Value> {
             let decoded = codec::reading::decode(record.key.as_deref(), record.value.as_deref(), record.append);
             let Reading { service, sensor, ts, value, .. } = decoded.unwrap();
             let reading = (home_partition(&service, PARTITIONS) == partition).then_some(oracle::Reading {
-                service,
-                sensor,
+                service: service.into_owned(),
+                sensor: sensor.into_owned(),
                 ts: Some(ts),
                 value,
             });

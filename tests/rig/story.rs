@@ -62,7 +62,7 @@ impl Story {
     /// A reading of every service, appended now.
     pub fn all(&self, sensor: &str, ts: i64, value: f64) {
         for service in &self.services {
-            let (service, sensor) = (service.clone(), sensor.to_owned());
+            let (service, sensor) = (service.into(), sensor.into());
             let reading = Reading { service, sensor, ts, value, attributes: BTreeMap::new() };
             let key = Some(reading.service.as_bytes());
             let home = home_partition(&reading.service, PARTITIONS);

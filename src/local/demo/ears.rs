@@ -144,8 +144,8 @@ impl Sensor {
         let lanes = (self.lanes)();
         let queue_s = self.scanner.advance(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX), lanes);
         let reading = Reading {
-            service: self.service.to_string(),
-            sensor: self.sensor.clone(),
+            service: self.service.as_str().into(),
+            sensor: self.sensor.as_str().into(),
             ts: clock::now_ms(),
             value: queue_s,
             attributes: Default::default(),

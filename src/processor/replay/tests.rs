@@ -8,23 +8,29 @@ use crate::processor::core::Body;
 const SPEC: &str = "id: svc\nowner: o\nsensors:\n  - {name: q, interval: 0.1}\nslo:\n  target: q\n  threshold: 30\n  \
                     window_seconds: 5\n  min_samples: 5\n  recover_for: 0\n  no_data_after_seconds: 5\nplaybook: []\n";
 
-fn reading(service: &str, sensor: &str, ts: i64, value: f64) -> Reading {
-    Reading { service: service.into(), sensor: sensor.into(), ts, value, attributes: BTreeMap::new() }
+fn reading(service: &str, sensor: &str, ts: i64, value: f64) -> Reading<'static> {
+    Reading {
+        service: service.to_owned().into(),
+        sensor: sensor.to_owned().into(),
+        ts,
+        value,
+        attributes: BTreeMap::new(),
+    }
 }
 
 /// Bad for 10 s, then silent; a tick each second. Append times are event times.
-fn log() -> Vec<Reading> {
+fn log() -> Vec<Reading<'static>> {
     let bad = (0..40).map(|n| reading("svc", "q", 1_000_000 + 250 * n, 40.0));
     let ticks = (11..25).map(|n| reading(TICK_SERVICE, TICK_SENSOR, 1_000_000 + 1_000 * n, 0.0));
     bad.chain(ticks).collect()
 }
 
-fn record(offset: usize, reading: &Reading) -> Record<'_> {
+fn record<'a>(offset: usize, reading: &'a Reading<'a>) -> Record<'a> {
     Record { offset: offset as i64, append_ms: reading.ts, body: Body::Reading(reading), forwarded: false }
 }
 
 /// What a processor publishes: the spec takes effect at 3, ends at 50. With the core at its last cut but one.
-fn publish(log: &[Reading]) -> Vec<IncidentEvent> {
+fn publish(log: &[Reading<'_>]) -> Vec<IncidentEvent> {
     let spec = Arc::new(crate::spec::parse(SPEC).unwrap().spec);
     let (mut core, mut effects) = (Core::new(0, 1), Effects::default());
     for (offset, reading) in log.iter().enumerate() {
@@ -54,7 +60,7 @@ fn committed(events: &[IncidentEvent]) -> Vec<Committed> {
     events.iter().enumerate().map(commit).collect()
 }
 
-fn verify(published: &Published, log: &[Reading]) -> (usize, Option<Difference>) {
+fn verify(published: &Published, log: &[Reading<'_>]) -> (usize, Option<Difference>) {
     let mut replay = Replay::new(Core::new(0, 1), published.changes(0));
     let mut comparison = Comparison::new(&published.events);
     for (offset, reading) in log.iter().enumerate() {

@@ -141,7 +141,7 @@ impl Facts {
         let (key, value) = (rejected.key.bytes.as_deref(), rejected.value.bytes.as_deref());
         let from_key = || key.and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned);
         let service = codec::reading::decode(key, value, rejected.append_time)
-            .map_or_else(|_| from_key(), |reading| Some(reading.service));
+            .map_or_else(|_| from_key(), |reading| Some(reading.service.into_owned()));
         let sample = String::from_utf8_lossy(value.unwrap_or_default()).chars().take(SAMPLE).collect();
         let refusal = Refusal {
             reason: rejected.reason,

@@ -34,9 +34,10 @@ fn honest() -> Published {
     let mut published = Published { log: Vec::new(), events: Vec::new(), letters: Vec::new() };
     for offset in 0..300 {
         let append_ms = BEGIN + 100 * offset;
-        let sensor = if offset % 20 == 7 { "unheard_of" } else { "q" }.to_owned();
+        let sensor = if offset % 20 == 7 { "unheard_of" } else { "q" }.into();
         let value = if append_ms % 3_000 < 1_500 { 40.0 } else { 10.0 };
-        let reading = Reading { service: id.clone(), sensor, ts: append_ms, value, attributes: BTreeMap::new() };
+        let reading =
+            Reading { service: id.as_str().into(), sensor, ts: append_ms, value, attributes: BTreeMap::new() };
         let record = Record { offset, append_ms, body: Body::Reading(&reading), forwarded: false };
         if let Outcome::Rejected(reason) = core.step(record, &mut effects) {
             let (topic, headers) = (METRICS.to_owned(), Vec::new());

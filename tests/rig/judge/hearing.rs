@@ -132,14 +132,15 @@ impl Hearing {
         Ok(())
     }
 
-    fn is_away(&self, reading: &Reading) -> bool {
+    fn is_away(&self, reading: &Reading<'_>) -> bool {
         reading.service != TICK_SERVICE && home_partition(&reading.service, PARTITIONS) != self.partition
     }
 
     /// A reading that is judged here.
-    fn reading(&mut self, record: &Stored, reading: Reading) {
+    fn reading(&mut self, record: &Stored, reading: Reading<'_>) {
         let before = self.oracle.counts.rejected.clone();
         let Reading { service, sensor, ts, value, .. } = reading;
+        let (service, sensor) = (service.into_owned(), sensor.into_owned());
         let reading = (service != TICK_SERVICE).then_some(oracle::Reading { service, sensor, ts: Some(ts), value });
         self.step(Entry::Record { append: record.append, reading });
         let refused = self.oracle.counts.rejected.iter().find(|(reason, count)| before.get(*reason) != Some(count));
