@@ -218,9 +218,8 @@ impl Core {
     /// Every instant that is due and was not evaluated yet, ordered by instant, service, cause.
     fn evaluate_due(&mut self, clock: i64, events: &mut Vec<IncidentEvent>) {
         while let Some(at) = self.grids.iter().filter_map(|grid| grid.due(clock)).min() {
-            self.grids.iter_mut().for_each(|grid| grid.is_on = grid.due(clock) == Some(at));
             for turn in &mut self.turns {
-                if turn.wake > at || !self.grids[turn.grid as usize].is_on {
+                if turn.wake > at || self.grids[turn.grid as usize].due(clock) != Some(at) {
                     continue;
                 }
                 let service = &mut self.services[turn.slot as usize];
@@ -230,7 +229,7 @@ impl Core {
                     service.changed |= evaluated.changed;
                 }
             }
-            for grid in self.grids.iter_mut().filter(|grid| grid.is_on) {
+            for grid in self.grids.iter_mut().filter(|grid| grid.due(clock) == Some(at)) {
                 grid.next = Some(at + grid.step_ms);
             }
         }

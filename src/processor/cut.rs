@@ -154,7 +154,7 @@ impl Core {
         for service in services {
             let Some(record) = &service.active else { continue };
             let spec = parse(&service.service, &record.spec)?;
-            let next = Grid::new(spec.step_ms, spec.lateness_ms, Some(clock)).first_not_due(clock);
+            let next = Grid::new(spec.step_ms, spec.lateness_ms, None).first_not_due(clock);
             for sensor in (0..spec.sensors.len()).filter(|sensor| Role::of(&spec, *sensor).matters()) {
                 oldest = oldest.min(next - spec.keep_ms(sensor) - SUSPEND_MS - FUTURE_MS);
             }

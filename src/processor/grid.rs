@@ -10,14 +10,12 @@ pub(super) struct Grid {
     pub lateness_ms: i64,
     /// The first instant not yet evaluated (or blind), ms; none before the partition's first record.
     pub next: Option<i64>,
-    /// The instant that is being evaluated is one of these.
-    pub is_on: bool,
 }
 
 impl Grid {
     /// At a partition's clock, ms, if it has begun.
     pub fn new(step_ms: i64, lateness_ms: i64, clock: Option<i64>) -> Self {
-        let mut grid = Self { step_ms, lateness_ms, next: None, is_on: false };
+        let mut grid = Self { step_ms, lateness_ms, next: None };
         grid.next = clock.map(|clock| grid.first_not_due(clock));
         grid
     }

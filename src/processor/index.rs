@@ -36,13 +36,10 @@ struct Entry {
 }
 
 impl Entry {
-    fn is(&self, names: &[u8], service: &[u8], sensor: &[u8]) -> bool {
-        let (middle, end) = (usize::from(self.service_length), usize::from(self.service_length + self.sensor_length));
-        let ours = &names[self.begin..self.begin + end];
-        middle == service.len()
-            && end == service.len() + sensor.len()
-            && &ours[..middle] == service
-            && &ours[middle..] == sensor
+    /// Service and sensor.
+    fn of<'a>(&self, names: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let middle = self.begin + usize::from(self.service_length);
+        (&names[self.begin..middle], &names[middle..middle + usize::from(self.sensor_length)])
     }
 }
 
@@ -67,8 +64,8 @@ impl Index {
         let entry = Entry { begin, service_length: service.len() as u16, sensor_length: sensor.len() as u16, place };
         let (hasher, names) = (&self.hasher, &self.names);
         self.table.insert_unique(hash(hasher, service, sensor), entry, |entry| {
-            let middle = entry.begin + usize::from(entry.service_length);
-            hash(hasher, &names[entry.begin..middle], &names[middle..middle + usize::from(entry.sensor_length)])
+            let (service, sensor) = entry.of(names);
+            hash(hasher, service, sensor)
         });
     }
 
@@ -76,7 +73,7 @@ impl Index {
     pub fn find(&self, service: &str, sensor: &str) -> Option<Place> {
         let (service, sensor) = (service.as_bytes(), sensor.as_bytes());
         let hash = hash(&self.hasher, service, sensor);
-        self.table.find(hash, |entry| entry.is(&self.names, service, sensor)).map(|entry| entry.place)
+        self.table.find(hash, |entry| entry.of(&self.names) == (service, sensor)).map(|entry| entry.place)
     }
 }
 

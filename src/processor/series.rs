@@ -10,7 +10,7 @@ use crate::model::state::{Rollup, RollupPane};
 use crate::window::digest::{self, Sketch, Sketches};
 use crate::window::latest::{Attributes, Latest};
 use crate::window::panes::{Counters, Panes};
-use crate::window::round_up;
+use crate::window::{place_of, round_up};
 
 /// See the module.
 #[derive(Debug)]
@@ -135,10 +135,7 @@ impl Series {
         if !std::mem::take(&mut self.pending.touched) {
             return None;
         }
-        let (role, settled) = (self.role, next.map_or(i64::MIN, |next| next - self.role.step_ms));
-        if role.is_target && next.is_some() {
-            self.panes.advance(settled);
-        }
+        let settled = self.settle(next);
         let mut rollup = Rollup {
             late: self.pending.late,
             last: self.pending.last,
@@ -157,11 +154,8 @@ impl Series {
     /// Takes back what an earlier cut published, in the order of the cuts.
     pub fn restore(&mut self, rollup: &Rollup, next: Option<i64>) {
         self.seen = self.seen.max(Some(rollup.seen));
-        let settled = next.map_or(i64::MIN, |next| next - self.role.step_ms);
+        let settled = self.settle(next);
         if self.role.is_target {
-            if next.is_some() {
-                self.panes.advance(settled);
-            }
             for pane in &rollup.panes {
                 let counters = Counters { n: pane.n, over: pane.over, unrecovered: pane.unrecovered };
                 self.panes.count(pane.end, counters);
@@ -171,6 +165,16 @@ impl Series {
             self.latest.restore(round_up(latest.ts, self.role.step_ms), latest, settled);
         }
         self.keep(&Sketch::of_rollup(rollup), next);
+    }
+
+    /// Moves the window to the last instant that is over, and says which that is.
+    fn settle(&mut self, next: Option<i64>) -> i64 {
+        let Some(next) = next else { return i64::MIN };
+        let settled = next - self.role.step_ms;
+        if self.role.is_target {
+            self.panes.advance(settled);
+        }
+        settled
     }
 
     /// Keeps a sketch if a window to come may overlap it.
@@ -217,14 +221,14 @@ impl Pending {
         }
         self.late += u64::from(late);
         self.values.push(value);
-        let place = self.panes.iter().rposition(|pane| pane.end <= end).map_or(0, |at| at + 1);
-        match place.checked_sub(1).and_then(|at| self.panes.get_mut(at)).filter(|pane| pane.end == end) {
-            Some(pane) => {
+        match place_of(self.panes.iter().map(|pane| pane.end), end) {
+            Ok(at) => {
+                let pane = &mut self.panes[at];
                 pane.n += counters.n;
                 pane.over += counters.over;
                 pane.unrecovered += counters.unrecovered;
             }
-            None => {
+            Err(place) => {
                 let Counters { n, over, unrecovered } = counters;
                 self.panes.insert(place, RollupPane { end, n, over, unrecovered });
             }

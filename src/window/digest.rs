@@ -45,9 +45,11 @@ impl Sketch {
         if values.len() <= RAW_VALUES {
             sketch.values = values.to_vec();
         } else {
-            let digest = TDigest::new_with_size(SIZE).merge_unsorted(values.to_vec());
-            sketch.centroids =
-                digest.centroids().iter().map(|c| Centroid { mean: c.mean(), weight: c.weight() }).collect();
+            sketch.centroids = digest_of(values.to_vec())
+                .centroids()
+                .iter()
+                .map(|c| Centroid { mean: c.mean(), weight: c.weight() })
+                .collect();
         }
         sketch
     }
@@ -66,27 +68,27 @@ impl Sketch {
         }
     }
 
-    /// Writes the sketch into a rollup.
-    pub fn write(&self, rollup: &mut Rollup) {
+    /// Becomes part of a rollup.
+    pub fn write(self, rollup: &mut Rollup) {
         rollup.n = self.n;
         rollup.sum = self.sum;
         rollup.min = self.min;
         rollup.max = self.max;
         rollup.first_ts = self.first_ts;
         rollup.last_ts = self.last_ts;
-        rollup.values.clone_from(&self.values);
-        rollup.centroids.clone_from(&self.centroids);
+        rollup.values = self.values;
+        rollup.centroids = self.centroids;
     }
 
     /// Does it hold a reading that may lie in `(after, to]`?
     pub fn overlaps(&self, after: i64, to: i64) -> bool {
-        self.n > 0 && self.last_ts > after && self.first_ts <= to
+        self.head().overlaps(after, to)
     }
 
     /// Its digest, if it holds a reading that may lie in `(after, to]`.
     pub fn digest(&self, after: i64, to: i64) -> Option<TDigest> {
         self.overlaps(after, to).then(|| match self.centroids.is_empty() {
-            true => TDigest::new_with_size(SIZE).merge_unsorted(self.values.clone()),
+            true => digest_of(self.values.clone()),
             false => self.head().digest(self.centroids.iter().map(|c| TCentroid::new(c.mean, c.weight)).collect()),
         })
     }
@@ -109,9 +111,17 @@ struct Head {
 }
 
 impl Head {
+    fn overlaps(&self, after: i64, to: i64) -> bool {
+        self.n > 0 && self.last_ts > after && self.first_ts <= to
+    }
+
     fn digest(&self, centroids: Vec<TCentroid>) -> TDigest {
         TDigest::new(centroids, self.sum, self.n as f64, Some(self.max), Some(self.min), SIZE)
     }
+}
+
+fn digest_of(values: Vec<f64>) -> TDigest {
+    TDigest::new_with_size(SIZE).merge_unsorted(values)
 }
 
 /// The sketches that one series keeps for its window, in the order of their cuts. One ring holds the numbers of all of
@@ -168,10 +178,10 @@ impl Sketches {
         let (mut digests, mut begin) = (Vec::new(), 0);
         for (head, numbers) in &self.heads {
             let end = begin + numbers.len();
-            if head.last_ts > after && head.first_ts <= to {
+            if head.overlaps(after, to) {
                 let flat: Vec<f64> = self.numbers.range(begin..end).copied().collect();
                 digests.push(match numbers {
-                    Numbers::Values(_) => TDigest::new_with_size(SIZE).merge_unsorted(flat),
+                    Numbers::Values(_) => digest_of(flat),
                     Numbers::Centroids(_) => {
                         head.digest(flat.chunks_exact(2).map(|pair| TCentroid::new(pair[0], pair[1])).collect())
                     }
@@ -198,7 +208,7 @@ mod tests {
             let values: Vec<f64> = (0..n).map(|i| f64::from(i * 7919 % 1009)).collect();
             let sketch = Sketch::of(&values, 1, 2);
             let mut rollup = Rollup::default();
-            sketch.write(&mut rollup);
+            sketch.clone().write(&mut rollup);
             let back = Sketch::of_rollup(&rollup);
             assert_eq!(back, sketch);
             let all = |sketch: &Sketch| estimate(sketch.digest(0, 2).into_iter().collect(), 0.95);

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::place_of;
 use crate::model::state::LatestReading;
 
 /// Attributes of a reading, shared.
@@ -46,12 +47,10 @@ impl Latest {
     }
 
     fn put(&mut self, new: Last, settled: i64) {
-        let place = self.readings.iter().rposition(|last| last.end <= new.end).map_or(0, |at| at + 1);
-        let in_its_step = place.checked_sub(1).and_then(|at| self.readings.get_mut(at));
-        match in_its_step.filter(|last| last.end == new.end) {
-            Some(last) if new.ts >= last.ts => *last = new,
-            Some(_) => {}
-            None => self.readings.insert(place, new),
+        match place_of(self.readings.iter().map(|last| last.end), new.end) {
+            Ok(at) if new.ts >= self.readings[at].ts => self.readings[at] = new,
+            Ok(_) => {}
+            Err(place) => self.readings.insert(place, new),
         }
         self.settle(settled);
     }

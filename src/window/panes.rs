@@ -9,6 +9,8 @@
 
 use std::collections::VecDeque;
 
+use super::place_of;
+
 /// What is counted of the readings of one step, or of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -101,11 +103,9 @@ impl Panes {
             self.sum.add(counters);
         }
         let new = Pane::new(end, counters);
-        // Readings come nearly in order: the place is at or near the end.
-        let place = self.panes.iter().rposition(|pane| pane.end <= end).map_or(0, |at| at + 1);
-        match place.checked_sub(1).and_then(|at| self.panes.get_mut(at)).filter(|pane| pane.end == end) {
-            Some(pane) => pane.add(new),
-            None => {
+        match place_of(self.panes.iter().map(|pane| pane.end), end) {
+            Ok(at) => self.panes[at].add(new),
+            Err(place) => {
                 grow(&mut self.panes);
                 self.panes.insert(place, new);
                 self.inside += usize::from(end <= self.through);
