@@ -4,7 +4,8 @@
 //! member that restarts under its name within the session keeps them. A partition that was just assigned is
 //! paused until its owner, having restored its state, says where to [`GroupConsumer::start`]; offsets are never
 //! guessed. Records of all partitions come from one [`GroupConsumer::poll`], which must be called at least every
-//! few minutes, for rebalances and errors too.
+//! few minutes, for rebalances and errors too. It takes many at a time from the client and hands out one: what the
+//! group wants is carried out when none is left, so that every position is that of the last record handed out.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 
 use super::error::{Error, Place};
+use super::intake::{Intake, Taken};
 use super::offsets::{Offsets, PATIENCE, Watermarks, patient};
 use super::orphans::Watch;
 use super::rebalance::{Demand, Demands, Rebalance};
@@ -33,6 +35,9 @@ pub struct Member {
     /// `group.instance.id`: stable and unique in the group. Two members with the same name fence each other.
     pub instance: String,
 }
+
+/// The longest that what is not a record is not listened to while no records come.
+pub(super) const DEAF: Duration = Duration::from_millis(20);
 
 /// What a poll found.
 #[derive(Debug)]
@@ -54,11 +59,12 @@ impl GroupMetadata {
 
 /// A member of a group, used by one thread.
 pub struct GroupConsumer {
-    /// Taken when we are dropped, see there.
+    /// Both are taken when we are dropped, see there.
+    intake: ManuallyDrop<RefCell<Intake>>,
     client: ManuallyDrop<BaseConsumer<Demands>>,
     offsets: Offsets,
     topic: String,
-    /// The partitions that are ours, with the offset they were started or moved to; `None` before the start.
+    /// The partitions that are ours, with the next offset to be handed out; `None` before the start.
     owned: RefCell<BTreeMap<i32, Option<i64>>>,
     /// As long as we are in the group.
     _watch: Watch,
@@ -78,8 +84,9 @@ impl GroupConsumer {
         client.subscribe(&[topic]).map_err(failed())?;
         let offsets = Offsets::new(settings)?;
         let watch = Watch::start(settings, topic, member)?;
+        let intake = ManuallyDrop::new(RefCell::new(Intake::new(&client)?));
         let client = ManuallyDrop::new(client);
-        Ok(Self { client, offsets, topic: topic.to_owned(), owned: RefCell::default(), _watch: watch })
+        Ok(Self { intake, client, offsets, topic: topic.to_owned(), owned: RefCell::default(), _watch: watch })
     }
 
     /// The topic.
@@ -99,20 +106,66 @@ impl GroupConsumer {
     /// Never `Retry`: what the client mends by itself is only logged. [`Error::OffsetOutOfRange`] names the
     /// partition whose next record the log does not hold.
     pub fn poll(&self, timeout: Duration, member: &mut impl Rebalance) -> Result<Option<Event<'_>>, Error> {
+        if let Some(event) = self.hand_out()? {
+            return Ok(Some(event));
+        }
         let deadline = Instant::now() + timeout;
         loop {
-            let polled = self.client.poll(deadline.saturating_duration_since(Instant::now()));
+            if self.hear(member)? {
+                return Ok(None);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.intake.borrow_mut().fill(left.min(DEAF));
+            match self.hand_out()? {
+                None if left > DEAF => {}
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// The next of what was taken from the client.
+    #[inline]
+    fn hand_out(&self) -> Result<Option<Event<'_>>, Error> {
+        let mut intake = self.intake.borrow_mut();
+        while let Some(taken) = intake.next() {
+            match taken {
+                Taken::Record(message) => {
+                    self.moved(message.partition(), message.offset() + 1);
+                    return Ok(Some(Event::Record(message)));
+                }
+                Taken::End { partition, offset } => {
+                    self.moved(partition, offset);
+                    return Ok(Some(Event::EndOfPartition(partition)));
+                }
+                Taken::Failed(error) => self.judge(error)?,
+            }
+        }
+        Ok(None)
+    }
+
+    #[inline]
+    fn moved(&self, partition: i32, position: i64) {
+        if let Some(Some(known)) = self.owned.borrow_mut().get_mut(&partition) {
+            *known = position;
+        }
+    }
+
+    /// What the group and the client itself have to say. Says whether the group wanted anything.
+    fn hear(&self, member: &mut impl Rebalance) -> Result<bool, Error> {
+        let mut wanted = false;
+        loop {
+            let heard = self.client.poll(Duration::ZERO);
             while let Some(demand) = self.client.context().take() {
+                wanted = true;
                 if !self.carry_out(demand, member)? {
                     break;
                 }
             }
-            match polled {
-                None => return Ok(None),
-                Some(Ok(message)) => return Ok(Some(Event::Record(Message::new(message)))),
-                Some(Err(KafkaError::PartitionEOF(partition))) => return Ok(Some(Event::EndOfPartition(partition))),
+            match heard {
                 // After an outage there are many of them, and what the group wants stands behind.
                 Some(Err(error)) => self.judge(error)?,
+                // Records do not come here.
+                Some(Ok(_)) | None => return Ok(wanted),
             }
         }
     }
@@ -145,6 +198,7 @@ impl GroupConsumer {
                     (false, false) => member.revoked(self, &partitions),
                 }
                 self.owned.borrow_mut().retain(|partition, _| !partitions.contains(partition));
+                self.discard(&partitions);
                 let failed = Error::client("giving partitions up", Place::topic(&self.topic));
                 self.client.incremental_unassign(&list).map_err(failed)?;
             }
@@ -169,6 +223,7 @@ impl GroupConsumer {
         let failed = || Error::client("taking partitions over", Place::topic(&self.topic));
         let mut list = TopicPartitionList::with_capacity(ends.len());
         for (partition, end) in ends {
+            self.intake.borrow().lead(&self.client, &self.topic, *partition)?;
             list.add_partition_offset(&self.topic, *partition, Offset::Offset(*end)).map_err(failed())?;
         }
         // An empty list has to be answered too.
@@ -178,73 +233,62 @@ impl GroupConsumer {
         Ok(())
     }
 
-    /// Lets the records of an assigned partition come, from `offset` on.
-    ///
-    /// # Errors
-    /// [`Error::OffsetOutOfRange`] if the log does not hold it.
-    pub fn start(&self, partition: i32, offset: i64) -> Result<(), Error> {
-        self.seek(partition, offset)?;
-        self.resume(partition)
-    }
-
-    /// Goes to `offset`; what was fetched before and not yet polled does not come. A paused partition stays
-    /// paused.
+    /// Lets the records of an assigned partition come, from `offset` on; what was fetched before does not come.
     ///
     /// # Errors
     /// [`Error::OffsetOutOfRange`] if the log does not hold it; the partition is not ours.
-    pub fn seek(&self, partition: i32, offset: i64) -> Result<(), Error> {
+    pub fn start(&self, partition: i32, offset: i64) -> Result<(), Error> {
         let Watermarks { low, high } = self.watermarks(partition)?;
         if !(low..=high).contains(&offset) {
             return Err(Error::OffsetOutOfRange { topic: self.topic.clone(), partition, offset, low, high });
         }
-        let place = Place::offset(&self.topic, partition, offset);
-        let owned = self.owned.borrow().contains_key(&partition);
-        if !owned {
-            return Err(Error::judged("seeking", place, Verdict::AbortAndRewind, "the partition is not ours"));
+        if !self.owned.borrow().contains_key(&partition) {
+            let place = Place::offset(&self.topic, partition, offset);
+            return Err(Error::judged("starting", place, Verdict::AbortAndRewind, "the partition is not ours"));
         }
+        self.owned.borrow_mut().insert(partition, Some(offset));
+        self.resume(partition)
+    }
+
+    /// Lets the records of a started partition come again, from its position on: the client's own has gone on.
+    ///
+    /// # Errors
+    /// From the client.
+    pub fn resume(&self, partition: i32) -> Result<(), Error> {
+        let Some(offset) = self.position(partition) else { return Ok(()) };
         // The client refuses to seek until it has made its own arrangements after an assignment.
-        patient("seeking", place, |timeout| {
+        patient("seeking", Place::offset(&self.topic, partition, offset), |timeout| {
             let mut list = TopicPartitionList::with_capacity(1);
             list.add_partition_offset(&self.topic, partition, Offset::Offset(offset))?;
             let list = self.client.seek_partitions(list, timeout)?;
             list.elements().iter().try_for_each(|entry| entry.error())
         })?;
-        self.owned.borrow_mut().insert(partition, Some(offset));
-        Ok(())
+        self.discard(&[partition]);
+        let failed = Error::client("resuming", Place::partition(&self.topic, partition));
+        self.client.resume(&partition_list(&self.topic, &[partition])).map_err(failed)
     }
 
-    /// Holds the records of a partition back.
+    /// Holds the records of a partition back, until it is resumed or started anew.
     ///
     /// # Errors
     /// From the client.
     pub fn pause(&self, partition: i32) -> Result<(), Error> {
         let failed = Error::client("pausing", Place::partition(&self.topic, partition));
-        self.client.pause(&partition_list(&self.topic, &[partition])).map_err(failed)
+        self.client.pause(&partition_list(&self.topic, &[partition])).map_err(failed)?;
+        self.discard(&[partition]);
+        Ok(())
     }
 
-    /// Lets them come again, from the position.
-    ///
-    /// # Errors
-    /// From the client.
-    pub fn resume(&self, partition: i32) -> Result<(), Error> {
-        let failed = Error::client("resuming", Place::partition(&self.topic, partition));
-        self.client.resume(&partition_list(&self.topic, &[partition])).map_err(failed)
+    /// What was fetched and not handed out does not come: the client would count it as read.
+    fn discard(&self, partitions: &[i32]) {
+        let mut intake = self.intake.borrow_mut();
+        partitions.iter().for_each(|partition| intake.discard(*partition));
     }
 
-    /// The next offset to be read of a started partition: after the last record that was polled and the markers
-    /// that follow it. `None` if it is not ours or not started.
-    ///
-    /// # Errors
-    /// From the client.
-    pub fn position(&self, partition: i32) -> Result<Option<i64>, Error> {
-        let Some(started_at) = self.owned.borrow().get(&partition).copied().flatten() else { return Ok(None) };
-        let failed = Error::client("asking for a position", Place::partition(&self.topic, partition));
-        let list = self.client.position().map_err(failed)?;
-        Ok(match list.find_partition(&self.topic, partition).map(|entry| entry.offset()) {
-            Some(Offset::Offset(offset)) => Some(offset),
-            // Nothing was polled since the start.
-            _ => Some(started_at),
-        })
+    /// The next offset to be handed out of a started partition: after the last record that was, and after the markers
+    /// that follow it if the log ends there. `None` if it is not ours or not started.
+    pub fn position(&self, partition: i32) -> Option<i64> {
+        self.owned.borrow().get(&partition).copied().flatten()
     }
 
     /// What the group has committed. Waits for transactions whose offsets are still open (a stable fetch).
@@ -367,7 +411,7 @@ impl GroupConsumer {
     /// the echo of a question that was asked before the partition was paused or moved.
     fn out_of_range(&self) -> Result<(), Error> {
         for partition in self.owned() {
-            let Some(offset) = self.position(partition)? else { continue };
+            let Some(offset) = self.position(partition) else { continue };
             let Watermarks { low, high } = self.watermarks(partition)?;
             if !(low..=high).contains(&offset) {
                 return Err(Error::OffsetOutOfRange { topic: self.topic.clone(), partition, offset, low, high });
@@ -379,8 +423,11 @@ impl GroupConsumer {
 
 impl Drop for GroupConsumer {
     fn drop(&mut self) {
-        // SAFETY: nobody uses it after us.
-        let client = unsafe { ManuallyDrop::take(&mut self.client) };
+        // SAFETY: nobody uses them after us. Records first: the client does not end before they are given back.
+        let client = unsafe {
+            ManuallyDrop::drop(&mut self.intake);
+            ManuallyDrop::take(&mut self.client)
+        };
         // Neither our answers nor the client's own end have a limit, and once in a while they never come: an answer to a
         // last rebalance is not taken by a group that is through with us. Our successor takes our place by its name in
         // any case.

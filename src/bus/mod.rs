@@ -19,6 +19,7 @@ pub mod error;
 pub mod group;
 #[cfg(test)]
 mod injected;
+mod intake;
 pub mod offsets;
 mod orphans;
 pub mod producer;

@@ -14,6 +14,8 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::context::Plain;
 use super::error::{Error, Place};
+use super::group::DEAF;
+use super::intake::{Intake, Taken};
 use super::offsets::{Offsets, Watermarks};
 use super::record::Message;
 use super::settings::Settings;
@@ -41,9 +43,12 @@ pub enum Next<'a> {
 
 /// See the module.
 pub struct Reader {
+    // Dropped before the client.
+    intake: Intake,
     client: BaseConsumer<Plain>,
     topic: String,
-    starts: BTreeMap<i32, i64>,
+    /// The next offset to be handed out of each partition.
+    positions: BTreeMap<i32, i64>,
     /// The offset before which each partition is to be read; partitions that were read to it are gone from here.
     ends: Option<BTreeMap<i32, i64>>,
 }
@@ -68,13 +73,15 @@ impl Reader {
         // The client does not assign without a group's name; nothing is ever asked of, or committed to, this one.
         config.set("group.id", "hms-ops-reader").set("isolation.level", level);
         let client: BaseConsumer<Plain> = config.create_with_context(Plain).map_err(failed())?;
-        let starts: BTreeMap<i32, i64> = starts.into_iter().collect();
-        let mut list = TopicPartitionList::with_capacity(starts.len());
-        for (partition, offset) in &starts {
+        let intake = Intake::new(&client)?;
+        let positions: BTreeMap<i32, i64> = starts.into_iter().collect();
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (partition, offset) in &positions {
+            intake.lead(&client, topic, *partition)?;
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(failed())?;
         }
         client.assign(&list).map_err(failed())?;
-        Ok(Self { client, topic: topic.to_owned(), starts, ends: None })
+        Ok(Self { intake, client, topic: topic.to_owned(), positions, ends: None })
     }
 
     /// Reads all that the topic's partitions hold now.
@@ -95,7 +102,7 @@ impl Reader {
     /// No answer; [`Error::OffsetOutOfRange`].
     pub fn until_now(mut self, offsets: &Offsets) -> Result<Self, Error> {
         let mut ends = BTreeMap::new();
-        for (&partition, &offset) in &self.starts {
+        for (&partition, &offset) in &self.positions {
             let Watermarks { low, high } = offsets.watermarks(&self.topic, partition)?;
             if !(low..=high).contains(&offset) {
                 return Err(Error::OffsetOutOfRange { topic: self.topic, partition, offset, low, high });
@@ -109,7 +116,8 @@ impl Reader {
     /// Stops each partition before an offset of the caller's choice. Partitions that are not named are not waited
     /// for.
     pub fn until(&mut self, ends: impl IntoIterator<Item = (i32, i64)>) {
-        self.ends = Some(ends.into_iter().collect());
+        let is_ahead = |(partition, end): &(i32, i64)| self.positions.get(partition).is_some_and(|at| at < end);
+        self.ends = Some(ends.into_iter().filter(is_ahead).collect());
     }
 
     /// Waits up to `timeout` for the next record.
@@ -120,43 +128,67 @@ impl Reader {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self, timeout: Duration) -> Result<Next<'_>, Error> {
         let deadline = Instant::now() + timeout;
-        let Self { client, ends, starts, topic } = self;
         loop {
-            if ends.as_ref().is_some_and(BTreeMap::is_empty) {
+            if self.ends.as_ref().is_some_and(BTreeMap::is_empty) {
                 return Ok(Next::End);
             }
-            match client.poll(deadline.saturating_duration_since(Instant::now())) {
-                Some(Ok(message)) => {
-                    let (partition, offset) =
-                        (rdkafka::Message::partition(&message), rdkafka::Message::offset(&message));
-                    if is_wanted(ends.as_mut(), partition, offset) {
-                        return Ok(Next::Record(Message::new(message)));
+            match self.intake.next() {
+                Some(Taken::Record(message)) => {
+                    let (partition, offset) = (message.partition(), message.offset());
+                    self.positions.insert(partition, offset + 1);
+                    if is_wanted(self.ends.as_mut(), partition, offset) {
+                        return Ok(Next::Record(message));
                     }
-                    continue;
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) | None => {}
-                Some(Err(error)) => judge(error, client, topic, starts)?,
-            }
-            // Positions cost a call each; they are worth asking for only when no record has come.
-            let positions = positions(client, topic, starts)?;
-            if let Some(ends) = ends {
-                ends.retain(|partition, end| positions.get(partition).is_some_and(|position| position < end));
-                if ends.is_empty() {
-                    return Ok(Next::End);
+                Some(Taken::End { partition, offset }) => {
+                    self.positions.insert(partition, offset);
+                    if let Some(ends) = &mut self.ends {
+                        ends.retain(|other, end| *other != partition || offset < *end);
+                    }
                 }
-            }
-            if Instant::now() >= deadline {
-                return Ok(Next::Idle);
+                Some(Taken::Failed(error)) => self.judge(error)?,
+                None => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    // Never records: what the client itself has to say.
+                    if let Some(Err(error)) = self.client.poll(Duration::ZERO) {
+                        self.judge(error)?;
+                    }
+                    self.intake.fill(left.min(DEAF));
+                    if self.intake.is_empty() && left.is_zero() {
+                        return Ok(Next::Idle);
+                    }
+                }
             }
         }
     }
 
     /// The next offset to be read of each partition.
-    ///
-    /// # Errors
-    /// From the client.
-    pub fn positions(&self) -> Result<BTreeMap<i32, i64>, Error> {
-        positions(&self.client, &self.topic, &self.starts)
+    pub fn positions(&self) -> &BTreeMap<i32, i64> {
+        &self.positions
+    }
+
+    /// What is left of an error when the client's own mending is set aside.
+    fn judge(&self, error: KafkaError) -> Result<(), Error> {
+        let code = error.rdkafka_error_code();
+        let topic = &self.topic;
+        if matches!(code, Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset)) {
+            // The client does not say which partition it was; the log does.
+            for (&partition, &offset) in &self.positions {
+                let watermarks = self.client.fetch_watermarks(topic, partition, super::offsets::PATIENCE);
+                if let Ok((low, high)) = watermarks
+                    && !(low..=high).contains(&offset)
+                {
+                    return Err(Error::OffsetOutOfRange { topic: topic.clone(), partition, offset, low, high });
+                }
+            }
+        }
+        match Verdict::of(&error) {
+            Verdict::Retry => {
+                tracing::debug!(topic, %error, "the reader mends itself");
+                Ok(())
+            }
+            _ => Err(Error::client("reading", Place::topic(topic))(error)),
+        }
     }
 }
 
@@ -168,47 +200,6 @@ fn is_wanted(ends: Option<&mut BTreeMap<i32, i64>>, partition: i32, offset: i64)
         ends.remove(&partition);
     }
     offset < end
-}
-
-fn positions(
-    client: &BaseConsumer<Plain>,
-    topic: &str,
-    starts: &BTreeMap<i32, i64>,
-) -> Result<BTreeMap<i32, i64>, Error> {
-    let list = client.position().map_err(Error::client("asking for positions", Place::topic(topic)))?;
-    let position = |partition| match list.find_partition(topic, partition).map(|entry| entry.offset()) {
-        Some(Offset::Offset(offset)) => Some(offset),
-        _ => None,
-    };
-    Ok(starts.iter().map(|(&partition, &start)| (partition, position(partition).unwrap_or(start))).collect())
-}
-
-/// What is left of an error when the client's own mending is set aside.
-fn judge(
-    error: KafkaError,
-    client: &BaseConsumer<Plain>,
-    topic: &str,
-    starts: &BTreeMap<i32, i64>,
-) -> Result<(), Error> {
-    let code = error.rdkafka_error_code();
-    if matches!(code, Some(Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset)) {
-        // The client does not say which partition it was; the log does.
-        for (partition, offset) in positions(client, topic, starts)? {
-            let watermarks = client.fetch_watermarks(topic, partition, super::offsets::PATIENCE);
-            if let Ok((low, high)) = watermarks
-                && !(low..=high).contains(&offset)
-            {
-                return Err(Error::OffsetOutOfRange { topic: topic.to_owned(), partition, offset, low, high });
-            }
-        }
-    }
-    match Verdict::of(&error) {
-        Verdict::Retry => {
-            tracing::debug!(topic, %error, "the reader mends itself");
-            Ok(())
-        }
-        _ => Err(Error::client("reading", Place::topic(topic))(error)),
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::ffi::CStr;
 use std::fmt;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::slice;
 
-use rdkafka::Timestamp as ClientTimestamp;
 use rdkafka::bindings as native;
-use rdkafka::message::{BorrowedMessage, Header as ClientHeader, Message as _, OwnedHeaders};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -92,47 +94,87 @@ pub struct Header<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// A record that was read. Borrows the consumer's memory: copy what must outlive the next poll.
-pub struct Message<'a>(BorrowedMessage<'a>);
+/// A record that was read. Lies in the client's memory and is given back when it is dropped, which must be before the
+/// consumer is: with the lifetime, and with a drop of its own, the compiler insists on that. Otherwise the consumer's
+/// end would wait for ever for the message's.
+pub struct Message<'a> {
+    native: NonNull<native::rd_kafka_message_t>,
+    of: PhantomData<&'a ()>,
+}
 
-/// Empty, and still of use: with it the compiler insists that a message dies before its consumer. The client's
-/// own type lets it live on, and then the consumer's end waits for ever for the message's.
 impl Drop for Message<'_> {
-    fn drop(&mut self) {}
+    fn drop(&mut self) {
+        // SAFETY: it is ours, and its client is alive.
+        unsafe { native::rd_kafka_message_destroy(self.native.as_ptr()) };
+    }
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn new(message: BorrowedMessage<'a>) -> Self {
-        Self(message)
+    /// # Safety
+    /// It is nobody else's, and its client outlives `'a`.
+    pub(super) unsafe fn own(native: NonNull<native::rd_kafka_message_t>, of: PhantomData<&'a ()>) -> Self {
+        Self { native, of }
+    }
+
+    #[inline]
+    fn fields(&self) -> &native::rd_kafka_message_t {
+        // SAFETY: it is ours, and nobody writes it.
+        unsafe { self.native.as_ref() }
+    }
+
+    /// What the client wants to say instead of a record.
+    #[inline]
+    pub(super) fn error(&self) -> Option<KafkaError> {
+        match self.fields().err {
+            native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => None,
+            native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
+                Some(KafkaError::PartitionEOF(self.partition()))
+            }
+            error => Some(KafkaError::MessageConsumption(Code::from(error))),
+        }
     }
 
     /// Partition.
+    #[inline]
     pub fn partition(&self) -> i32 {
-        self.0.partition()
+        self.fields().partition
     }
 
     /// Offset.
+    #[inline]
     pub fn offset(&self) -> i64 {
-        self.0.offset()
+        self.fields().offset
     }
 
     /// When it was written.
+    #[inline]
     pub fn timestamp(&self) -> Timestamp {
-        match self.0.timestamp() {
-            ClientTimestamp::LogAppendTime(ms) => Timestamp::Append(ms),
-            ClientTimestamp::CreateTime(ms) => Timestamp::Create(ms),
-            ClientTimestamp::NotAvailable => Timestamp::Missing,
+        use native::rd_kafka_timestamp_type_t as Type;
+        let mut by = Type::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive.
+        let ms = unsafe { native::rd_kafka_message_timestamp(self.native.as_ptr(), &mut by) };
+        match by {
+            _ if ms == -1 => Timestamp::Missing,
+            Type::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => Timestamp::Append(ms),
+            Type::RD_KAFKA_TIMESTAMP_CREATE_TIME => Timestamp::Create(ms),
+            Type::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => Timestamp::Missing,
         }
     }
 
     /// Key.
+    #[inline]
     pub fn key(&self) -> Option<&[u8]> {
-        self.0.key()
+        let fields = self.fields();
+        // SAFETY: it lies in the message, and lives as long.
+        unsafe { bytes(fields.key, fields.key_len) }
     }
 
     /// Value; `None` is a tombstone.
+    #[inline]
     pub fn value(&self) -> Option<&[u8]> {
-        self.0.payload()
+        let fields = self.fields();
+        // SAFETY: as above.
+        unsafe { bytes(fields.payload, fields.len) }
     }
 
     /// Headers in order.
@@ -141,7 +183,7 @@ impl<'a> Message<'a> {
     pub fn headers(&self) -> Vec<Header<'_>> {
         let mut headers = std::ptr::null_mut();
         // SAFETY: the message is alive; the headers belong to it and live as long.
-        let error = unsafe { native::rd_kafka_message_headers(self.0.ptr(), &mut headers) };
+        let error = unsafe { native::rd_kafka_message_headers(self.native.as_ptr(), &mut headers) };
         if error != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Vec::new();
         }
@@ -164,6 +206,14 @@ impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.partition(), self.offset())
     }
+}
+
+/// # Safety
+/// `at` is null, or `length` bytes lie there for as long as the answer is used.
+#[inline]
+unsafe fn bytes<'a>(at: *const std::ffi::c_void, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: by the caller.
+    (!at.is_null()).then(|| unsafe { slice::from_raw_parts(at.cast(), length) })
 }
 
 /// A position to be committed inside a transaction.

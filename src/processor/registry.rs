@@ -147,8 +147,7 @@ fn follow(reader: &mut Reader, shared: &Shared) -> std::result::Result<(), bus::
         take(message.key(), message.value(), shared);
         timeout = Duration::ZERO;
     }
-    let positions = reader.positions()?;
-    shared.lock().positions.extend(positions);
+    shared.lock().positions.extend(reader.positions());
     shared.moved.notify_all();
     Ok(())
 }

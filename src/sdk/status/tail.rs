@@ -61,13 +61,13 @@ impl Tail {
                 take(&message);
                 continue;
             }
-            let positions = self.reader.positions()?;
+            let positions = self.reader.positions();
             let is_there = |(partition, end): (&i32, &i64)| positions.get(partition) >= Some(end);
             if ends.iter().all(is_there) {
                 return Ok(());
             }
-            if positions != before {
-                (moved, before) = (Instant::now(), positions);
+            if *positions != before {
+                (moved, before) = (Instant::now(), positions.clone());
             } else if moved.elapsed() >= STALL {
                 tracing::debug!(topic = self.topic, ?ends, "not read to the end: a transaction is open");
                 return Ok(());
