@@ -251,7 +251,7 @@ impl<'a, R: Role> Desk<'a, R> {
         }
         let now_ms = now_ms();
         for (partition, ledger) in &mut self.ledgers {
-            if let Some(position) = consumer.position(*partition) {
+            if let Some(position) = consumer.position(*partition)? {
                 ledger.forget(position, now_ms);
             }
         }
@@ -267,7 +267,7 @@ impl<'a, R: Role> Desk<'a, R> {
     fn places(&self, consumer: &GroupConsumer, released: &[i32]) -> Result<BTreeMap<i32, (i64, Bookmark)>, Error> {
         let mut places = BTreeMap::new();
         for (partition, ledger) in &self.ledgers {
-            let Some(position) = consumer.position(*partition) else { continue };
+            let Some(position) = consumer.position(*partition)? else { continue };
             let (incidents, actions) = ledger.restore_from(position);
             let writer = self.producer.transactional_id().to_owned();
             let released = released.contains(partition);

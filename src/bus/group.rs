@@ -8,7 +8,6 @@
 //! group wants is carried out when none is left, so that every position is that of the last record handed out.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::mem::ManuallyDrop;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 
 use super::error::{Error, Place};
+use super::holdings::Holdings;
 use super::intake::{Intake, Taken};
 use super::offsets::{Offsets, PATIENCE, Watermarks, patient};
 use super::orphans::Watch;
@@ -64,8 +64,7 @@ pub struct GroupConsumer {
     client: ManuallyDrop<BaseConsumer<Demands>>,
     offsets: Offsets,
     topic: String,
-    /// The partitions that are ours, with the next offset to be handed out; `None` before the start.
-    owned: RefCell<BTreeMap<i32, Option<i64>>>,
+    owned: RefCell<Holdings>,
     /// As long as we are in the group.
     _watch: Watch,
 }
@@ -96,7 +95,7 @@ impl GroupConsumer {
 
     /// The partitions that are ours, started or not, ascending.
     pub fn owned(&self) -> Vec<i32> {
-        self.owned.borrow().keys().copied().collect()
+        self.owned.borrow().partitions()
     }
 
     /// Waits up to `timeout` for the next record. Carries out what the group wants, by way of `member`; returns
@@ -116,9 +115,12 @@ impl GroupConsumer {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             self.intake.borrow_mut().fill(left.min(DEAF));
-            match self.hand_out()? {
-                None if left > DEAF => {}
-                found => return Ok(found),
+            let found = match self.hand_out()? {
+                None => self.end()?,
+                found => found,
+            };
+            if found.is_some() || left <= DEAF {
+                return Ok(found);
             }
         }
     }
@@ -126,28 +128,39 @@ impl GroupConsumer {
     /// The next of what was taken from the client.
     #[inline]
     fn hand_out(&self) -> Result<Option<Event<'_>>, Error> {
-        let mut intake = self.intake.borrow_mut();
+        let (mut intake, mut owned) = (self.intake.borrow_mut(), self.owned.borrow_mut());
         while let Some(taken) = intake.next() {
             match taken {
                 Taken::Record(message) => {
-                    self.moved(message.partition(), message.offset() + 1);
-                    return Ok(Some(Event::Record(message)));
+                    if owned.pass(message.partition(), message.offset()) {
+                        return Ok(Some(Event::Record(message)));
+                    }
                 }
-                Taken::End { partition, offset } => {
-                    self.moved(partition, offset);
-                    return Ok(Some(Event::EndOfPartition(partition)));
+                // Not asked for.
+                Taken::End { .. } => {}
+                Taken::Failed { partition, error } => {
+                    // The client has counted it as a record, and would go on behind the one that comes there.
+                    let goes_on = owned.pause(partition);
+                    drop((intake, owned));
+                    self.judge(error)?;
+                    if goes_on {
+                        self.resume(partition)?;
+                    }
+                    return Ok(None);
                 }
-                Taken::Failed(error) => self.judge(error)?,
             }
         }
         Ok(None)
     }
 
-    #[inline]
-    fn moved(&self, partition: i32, position: i64) {
-        if let Some(Some(known)) = self.owned.borrow_mut().get_mut(&partition) {
-            *known = position;
+    /// There was nothing to hand out: a partition whose end that is, if it was not told yet.
+    fn end(&self) -> Result<Option<Event<'_>>, Error> {
+        if !self.intake.borrow().is_empty() {
+            return Ok(None);
         }
+        let mut owned = self.owned.borrow_mut();
+        owned.catch_up(&self.client, &self.topic)?;
+        Ok(owned.end(&self.client, &self.topic).map(Event::EndOfPartition))
     }
 
     /// What the group and the client itself have to say. Says whether the group wanted anything.
@@ -197,7 +210,7 @@ impl GroupConsumer {
                     (false, true) => member.lost(self, &partitions),
                     (false, false) => member.revoked(self, &partitions),
                 }
-                self.owned.borrow_mut().retain(|partition, _| !partitions.contains(partition));
+                self.owned.borrow_mut().remove(&partitions);
                 self.discard(&partitions);
                 let failed = Error::client("giving partitions up", Place::topic(&self.topic));
                 self.client.incremental_unassign(&list).map_err(failed)?;
@@ -229,7 +242,7 @@ impl GroupConsumer {
         // An empty list has to be answered too.
         self.client.incremental_assign(&list).map_err(failed())?;
         self.client.pause(&list).map_err(failed())?;
-        self.owned.borrow_mut().extend(ends.iter().map(|(partition, _)| (*partition, None)));
+        self.owned.borrow_mut().extend(ends.iter().map(|(partition, _)| *partition));
         Ok(())
     }
 
@@ -242,11 +255,11 @@ impl GroupConsumer {
         if !(low..=high).contains(&offset) {
             return Err(Error::OffsetOutOfRange { topic: self.topic.clone(), partition, offset, low, high });
         }
-        if !self.owned.borrow().contains_key(&partition) {
+        if !self.owned.borrow().contains(partition) {
             let place = Place::offset(&self.topic, partition, offset);
             return Err(Error::judged("starting", place, Verdict::AbortAndRewind, "the partition is not ours"));
         }
-        self.owned.borrow_mut().insert(partition, Some(offset));
+        self.owned.borrow_mut().start(partition, offset);
         self.resume(partition)
     }
 
@@ -255,7 +268,7 @@ impl GroupConsumer {
     /// # Errors
     /// From the client.
     pub fn resume(&self, partition: i32) -> Result<(), Error> {
-        let Some(offset) = self.position(partition) else { return Ok(()) };
+        let Some(offset) = self.owned.borrow().position(partition) else { return Ok(()) };
         // The client refuses to seek until it has made its own arrangements after an assignment.
         patient("seeking", Place::offset(&self.topic, partition, offset), |timeout| {
             let mut list = TopicPartitionList::with_capacity(1);
@@ -264,6 +277,7 @@ impl GroupConsumer {
             list.elements().iter().try_for_each(|entry| entry.error())
         })?;
         self.discard(&[partition]);
+        self.owned.borrow_mut().start(partition, offset);
         let failed = Error::client("resuming", Place::partition(&self.topic, partition));
         self.client.resume(&partition_list(&self.topic, &[partition])).map_err(failed)
     }
@@ -275,6 +289,7 @@ impl GroupConsumer {
     pub fn pause(&self, partition: i32) -> Result<(), Error> {
         let failed = Error::client("pausing", Place::partition(&self.topic, partition));
         self.client.pause(&partition_list(&self.topic, &[partition])).map_err(failed)?;
+        self.owned.borrow_mut().pause(partition);
         self.discard(&[partition]);
         Ok(())
     }
@@ -286,9 +301,16 @@ impl GroupConsumer {
     }
 
     /// The next offset to be handed out of a started partition: after the last record that was, and after the markers
-    /// that follow it if the log ends there. `None` if it is not ours or not started.
-    pub fn position(&self, partition: i32) -> Option<i64> {
-        self.owned.borrow().get(&partition).copied().flatten()
+    /// that follow it if nothing else does. `None` if it is not ours or not started.
+    ///
+    /// # Errors
+    /// From the client.
+    pub fn position(&self, partition: i32) -> Result<Option<i64>, Error> {
+        let mut owned = self.owned.borrow_mut();
+        if self.intake.borrow().is_empty() {
+            owned.catch_up(&self.client, &self.topic)?;
+        }
+        Ok(owned.position(partition))
     }
 
     /// What the group has committed. Waits for transactions whose offsets are still open (a stable fetch).
@@ -411,7 +433,7 @@ impl GroupConsumer {
     /// the echo of a question that was asked before the partition was paused or moved.
     fn out_of_range(&self) -> Result<(), Error> {
         for partition in self.owned() {
-            let Some(offset) = self.position(partition) else { continue };
+            let Some(offset) = self.position(partition)? else { continue };
             let Watermarks { low, high } = self.watermarks(partition)?;
             if !(low..=high).contains(&offset) {
                 return Err(Error::OffsetOutOfRange { topic: self.topic.clone(), partition, offset, low, high });

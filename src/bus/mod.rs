@@ -17,6 +17,7 @@ mod alter;
 mod context;
 pub mod error;
 pub mod group;
+mod holdings;
 #[cfg(test)]
 mod injected;
 mod intake;

@@ -146,7 +146,7 @@ impl Reader {
                         ends.retain(|other, end| *other != partition || offset < *end);
                     }
                 }
-                Some(Taken::Failed(error)) => self.judge(error)?,
+                Some(Taken::Failed { error, .. }) => self.judge(error)?,
                 None => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     // Never records: what the client itself has to say.

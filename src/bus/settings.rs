@@ -215,6 +215,8 @@ impl Settings {
         config
             .set("group.id", group)
             .set("isolation.level", "read_committed")
+            // Counted as records by batch calls: see `holdings`.
+            .set("enable.partition.eof", "false")
             .set("partition.assignment.strategy", "cooperative-sticky");
         if let Some(instance) = instance {
             config.set("group.instance.id", instance);

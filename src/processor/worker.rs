@@ -347,7 +347,7 @@ impl Session {
         let mut offsets = Vec::with_capacity(self.tasks.len());
         for (&partition, task) in &mut self.tasks {
             // The position also passes the markers behind the last record.
-            let position = consumer.position(partition).unwrap_or(task.position).max(task.position);
+            let position = consumer.position(partition)?.unwrap_or(task.position).max(task.position);
             offsets.push(PartitionOffset {
                 topic: self.shared.topics.metrics.clone(),
                 partition,

@@ -30,7 +30,7 @@ impl Worker {
             .owned()
             .into_iter()
             .filter_map(|partition| {
-                let position = consumer.position(partition)?;
+                let position = consumer.position(partition).unwrap()?;
                 Some(offset(consumer.topic(), partition, position, note))
             })
             .collect();
@@ -106,20 +106,20 @@ fn an_assigned_partition_is_silent_until_it_is_started() {
     produce(&input, 1, &["other"]);
     let (consumer, mut member) = (join(&input, &unique("group"), "w1"), Restoring::default());
     poll_until(&consumer, &mut member, |_| consumer.owned() == [0, 1]);
-    assert_eq!(consumer.position(0), None);
+    assert_eq!(consumer.position(0).unwrap(), None);
     for _ in 0..10 {
         let found = consumer.poll(Duration::from_millis(50), &mut member).unwrap();
         assert!(!matches!(found, Some(Event::Record(_))), "{found:?} before the start");
     }
 
     consumer.start(0, 2).unwrap();
-    assert_eq!(consumer.position(0), Some(2));
+    assert_eq!(consumer.position(0).unwrap(), Some(2));
     assert_eq!(poll_until(&consumer, &mut member, |seen| seen.len() == 2), ["c", "d"]);
-    assert_eq!(consumer.position(0), Some(4));
+    assert_eq!(consumer.position(0).unwrap(), Some(4));
 
     // Back, as after an abort.
     consumer.start(0, 1).unwrap();
-    assert_eq!(consumer.position(0), Some(1));
+    assert_eq!(consumer.position(0).unwrap(), Some(1));
     assert_eq!(poll_until(&consumer, &mut member, |seen| seen.len() == 3), ["b", "c", "d"]);
 
     consumer.pause(0).unwrap();
@@ -175,7 +175,7 @@ fn the_position_passes_markers() {
     let elsewhere = [offset(&input, 0, 0, "")];
     assert!(matches!(writer.commit(&elsewhere, &consumer.group_metadata().unwrap()).unwrap(), Outcome::Committed));
     assert_eq!(poll_until(&consumer, &mut member, |seen| !seen.is_empty()), ["x"]);
-    poll_until(&consumer, &mut member, |_| consumer.position(0) == Some(2));
+    poll_until(&consumer, &mut member, |_| consumer.position(0).unwrap() == Some(2));
     assert_eq!(consumer.watermarks(0).unwrap().high, 2);
 }
 

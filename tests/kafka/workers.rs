@@ -21,7 +21,8 @@ struct Forwarder<'a> {
 impl Forwarder<'_> {
     fn commit(&mut self, consumer: &GroupConsumer) {
         self.sent = 0;
-        let position = |partition| Some(offset(consumer.topic(), partition, consumer.position(partition)?, ""));
+        let position =
+            |partition| Some(offset(consumer.topic(), partition, consumer.position(partition).unwrap()?, ""));
         let offsets: Vec<_> = consumer.owned().into_iter().filter_map(position).collect();
         match self.producer.commit(&offsets, &consumer.group_metadata().unwrap()).unwrap() {
             Outcome::Committed => {}

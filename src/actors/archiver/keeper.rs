@@ -135,7 +135,7 @@ impl Keeper {
 
     /// A partition was read to its end: behind the markers there.
     pub fn moved(&mut self, consumer: &GroupConsumer, partition: i32) -> Result<(), Error> {
-        if let (Some(Shelf::Filling), Some(position)) = (self.shelves.get(&partition), consumer.position(partition)) {
+        if let (Some(Shelf::Filling), Some(position)) = (self.shelves.get(&partition), consumer.position(partition)?) {
             self.batcher.moved(&self.log(partition), position);
         }
         Ok(())
