@@ -105,7 +105,7 @@ impl GroupConsumer {
     /// Never `Retry`: what the client mends by itself is only logged. [`Error::OffsetOutOfRange`] names the
     /// partition whose next record the log does not hold.
     pub fn poll(&self, timeout: Duration, member: &mut impl Rebalance) -> Result<Option<Event<'_>>, Error> {
-        if let Some(event) = self.hand_out()? {
+        if let Some(event) = self.at_hand()? {
             return Ok(Some(event));
         }
         let deadline = Instant::now() + timeout;
@@ -115,7 +115,7 @@ impl GroupConsumer {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             self.intake.borrow_mut().fill(left.min(DEAF));
-            let found = match self.hand_out()? {
+            let found = match self.at_hand()? {
                 None => self.end()?,
                 found => found,
             };
@@ -125,9 +125,13 @@ impl GroupConsumer {
         }
     }
 
-    /// The next of what was taken from the client.
+    /// The next event of those that the last [`Self::poll`] took from the client, if any is left. Never waits, and
+    /// leaves the group alone.
+    ///
+    /// # Errors
+    /// As [`Self::poll`].
     #[inline]
-    fn hand_out(&self) -> Result<Option<Event<'_>>, Error> {
+    pub fn at_hand(&self) -> Result<Option<Event<'_>>, Error> {
         let (mut intake, mut owned) = (self.intake.borrow_mut(), self.owned.borrow_mut());
         while let Some(taken) = intake.next() {
             match taken {

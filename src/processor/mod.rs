@@ -1,8 +1,9 @@
 //! The processor: readings in, incidents out, exactly once.
 //!
 //! `core` (a partition; `index`: which series, `grid`: which instants) -> `service` (a service at an instant; `series`:
-//! its readings) -> `incident` (the machine of a cause) decide and are pure; `cut` turns their state into records and back. The worker around them carries effects out.
+//! its readings; `ahead`: fetched in time) -> `incident` (the machine of a cause) decide and are pure; `cut` turns their state into records and back. The worker around them carries effects out.
 
+mod ahead;
 pub mod audit;
 pub mod backtest;
 pub mod core;

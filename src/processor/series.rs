@@ -122,6 +122,12 @@ impl Series {
         Ok(Counted { late, stirs, attributes })
     }
 
+    /// The memory that the next reading will touch, beside the series itself.
+    pub fn tails(&self) -> [*const u8; 4] {
+        let Pending { values, panes, .. } = &self.pending;
+        [self.panes.tail(), self.latest.tail(), end_of(values), end_of(panes)]
+    }
+
     /// The quantile that is shown, over `(after, to]`.
     pub fn estimate(&self, slo: &Slo, after: i64, to: i64) -> Option<f64> {
         let mut digests = self.sketches.digests(after, to);
@@ -194,6 +200,10 @@ impl Series {
             None => i64::MIN,
         }
     }
+}
+
+fn end_of<T>(list: &Vec<T>) -> *const u8 {
+    list.as_ptr().wrapping_add(list.len().saturating_sub(1)).cast()
 }
 
 /// What came since the last cut. Written when a reading is judged, ends with the next cut.

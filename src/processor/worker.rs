@@ -23,6 +23,7 @@ use crate::bus::{
 use crate::codec;
 use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
 use crate::model::reading::Reading;
+use crate::processor::ahead::GROUP;
 use crate::processor::core::{Effects, Outcome, SpecChange};
 use crate::processor::error::{Error, Result};
 use crate::processor::group::Shared;
@@ -37,8 +38,8 @@ mod setbacks;
 
 /// The longest a poll waits: ticks are due by the host's clock.
 const POLL: Duration = Duration::from_millis(20);
-/// Records that are stepped between two looks at the clock.
-const BATCH: usize = 500;
+/// How often records are taken, [`GROUP`] at most, between two looks at the clock.
+const TURNS: usize = 32;
 /// After an incident a commit does not wait for the interval, but neither do commits follow each other back to back.
 const HURRY: Duration = Duration::from_millis(20);
 const TICK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -152,9 +153,9 @@ impl Session {
     /// The five steps.
     fn turn(&mut self, consumer: &GroupConsumer) -> Result<()> {
         // 1 and 3: poll and process, until there is nothing or something else is due.
-        for _ in 0..BATCH {
+        for _ in 0..TURNS {
             let timeout = if self.dirty { Duration::ZERO } else { POLL };
-            if !self.poll(consumer, timeout)? || self.is_commit_due() {
+            if !self.poll(consumer, timeout)? {
                 break;
             }
         }
@@ -183,22 +184,39 @@ impl Session {
         self.poll(consumer, left).map(drop)
     }
 
-    /// Takes the next event, if one comes in time. Says whether one did.
+    /// Takes the next records, if any come in time. Says whether anything did.
     fn poll(&mut self, consumer: &GroupConsumer, timeout: Duration) -> Result<bool> {
-        let event = consumer.poll(timeout, self)?;
+        let mut event = consumer.poll(timeout, self)?;
         if let Some(error) = self.failure.take() {
             return Err(error);
         }
-        match event {
-            Some(Event::Record(message)) => self.process(&message)?,
-            Some(Event::EndOfPartition(partition)) => {
-                if let Some(task) = self.tasks.get_mut(&partition) {
-                    task.at_end = true;
-                }
-            }
-            None => return Ok(false),
+        let mut messages = Vec::with_capacity(GROUP);
+        while let Some(Event::Record(message)) = event {
+            messages.push(message);
+            event = if messages.len() < GROUP { consumer.at_hand()? } else { None };
         }
-        Ok(true)
+        self.process(&messages)?;
+        if let Some(Event::EndOfPartition(partition)) = event
+            && let Some(task) = self.tasks.get_mut(&partition)
+        {
+            task.at_end = true;
+        }
+        Ok(event.is_some() || !messages.is_empty())
+    }
+
+    /// Steps a few records, all of whose series are fetched into the cache first.
+    fn process(&mut self, messages: &[Message<'_>]) -> Result<()> {
+        let mut decoded = Vec::with_capacity(GROUP);
+        decoded.extend(messages.iter().map(Decoded::of));
+        let mut rest = &decoded[..];
+        for run in messages.chunk_by(|one, next| one.partition() == next.partition()) {
+            let (these, others) = rest.split_at(run.len());
+            rest = others;
+            if let Some(task) = self.tasks.get(&run[0].partition()) {
+                task.core.look_ahead(these.iter().filter_map(|decoded| decoded.reading().ok()));
+            }
+        }
+        messages.iter().zip(&decoded).try_for_each(|(message, decoded)| self.step(message, decoded))
     }
 
     fn owned(&self) -> BTreeSet<i32> {
@@ -210,7 +228,7 @@ impl Session {
         self.dirty && (since >= self.shared.commit_interval || (self.hurry && since >= HURRY))
     }
 
-    fn process(&mut self, message: &Message<'_>) -> Result<()> {
+    fn step(&mut self, message: &Message<'_>, decoded: &Decoded<'_>) -> Result<()> {
         let partition = message.partition();
         let Some(task) = self.tasks.get_mut(&partition) else { return Ok(()) };
         if message.offset() < task.position {
@@ -220,7 +238,6 @@ impl Session {
             return Err(Error::CreateTime { topic: self.shared.topics.metrics.clone() });
         }
         torture::reached(Point::AfterPoll);
-        let decoded = Decoded::of(message);
         let mut record = decoded.record();
         if torture::is_without(Sabotage::HostClock) {
             record.append_ms = crate::telemetry::clock::now_ms();

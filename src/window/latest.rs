@@ -62,6 +62,11 @@ impl Latest {
         }
     }
 
+    /// Where the newest lies in memory.
+    pub fn tail(&self) -> *const u8 {
+        self.readings.back().map_or(std::ptr::null(), |last| std::ptr::from_ref(last).cast())
+    }
+
     /// The reading with the largest event time at or before `to`, an instant that is not over.
     pub fn at(&self, to: i64) -> Option<&Last> {
         self.readings.iter().rev().find(|last| last.end <= to)

@@ -133,6 +133,11 @@ impl Panes {
         self.sum
     }
 
+    /// Where the newest step lies in memory.
+    pub fn tail(&self) -> *const u8 {
+        self.panes.back().map_or(std::ptr::null(), |pane| std::ptr::from_ref(pane).cast())
+    }
+
     /// Readings above the threshold, those of steps after the window included.
     pub fn over(&self) -> u64 {
         self.over
