@@ -26,9 +26,9 @@ use crate::telemetry::clock::now_ms;
 /// Services of each lateness whose verdicts tip.
 const TIPPING: usize = 8;
 /// A verdict tips, and is well again.
-const CYCLE: Duration = Duration::from_secs(7);
-/// Readings of a cycle: when, and is it bad?
-const READINGS: [(u64, bool); 4] = [(0, false), (300, false), (600, false), (900, true)];
+const CYCLE: Duration = Duration::from_secs(8);
+/// Readings of a cycle: when, and is it bad? An instant falls between the first and the bad one: it resolves the last.
+const READINGS: [(u64, bool); 4] = [(0, false), (400, false), (800, false), (1_300, true)];
 /// The latenesses that are compared, ms; the first is the default.
 const LATENESS_MS: [i64; 2] = [1_000, 200];
 /// Pace of the load.

@@ -181,11 +181,10 @@ impl Ground {
     /// The cluster refuses.
     pub fn clear_outputs(&self) -> Result<()> {
         let Topics { incidents, rollups, state, rejected, .. } = &self.topics;
-        for topic in self.declared.iter().filter(|topic| [incidents, rollups, state, rejected].contains(&&topic.name)) {
-            self.admin.delete_topic(&topic.name)?;
-            self.admin.create_topic(&topic.into())?;
-        }
-        Ok(())
+        let is_output = |topic: &&Topic| [incidents, rollups, state, rejected].contains(&&topic.name);
+        let outputs: Vec<Topic> = self.declared.iter().filter(is_output).cloned().collect();
+        outputs.iter().try_for_each(|topic| self.admin.delete_topic(&topic.name))?;
+        Ok(self.admin.create_missing(&outputs)?)
     }
 
     /// A new topic for the events of a peer.

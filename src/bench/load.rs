@@ -1,6 +1,6 @@
 //! What is on the input: readings of a fleet in simulated time, the same for the same seed.
 //!
-//! Pure. One reading in a hundred is bad; one service in a few hundred has a bad phase that breaches its SLO, and
+//! Pure. One reading in five hundred is bad; one service in a few hundred has a bad phase that breaches its SLO, and
 //! recovers. The append stamps ascend, as a broker's do.
 
 use std::borrow::Cow;
@@ -162,9 +162,9 @@ impl Records<'_> {
         }
     }
 
-    /// Good is 5 to 25; one in a hundred is bad, and half of a bad phase.
+    /// Good is 5 to 25; one in five hundred is bad, and half of a bad phase.
     fn value(&mut self, service: u32, after: i64) -> f64 {
-        let bad = if self.load.is_bad_phase(service, after) { 0.5 } else { 0.01 };
+        let bad = if self.load.is_bad_phase(service, after) { 0.5 } else { 0.002 };
         let is_bad = self.dice.chance(bad);
         let within = self.dice.fraction() * 20.0;
         if is_bad { THRESHOLD + 1.0 + within } else { 5.0 + within }
