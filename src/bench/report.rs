@@ -106,7 +106,8 @@ fn throughput(out: &mut String, race: &Race) -> std::fmt::Result {
         load.partitions,
     )?;
     let runs = race.lanes.first().map_or(0, |lane| lane.runs.len());
-    writeln!(out, "medians of {runs} runs; warm: the last 60 % of the readings\n")?;
+    let filled = grouped(race.filled_per_second);
+    writeln!(out, "filled at {filled}/s; medians of {runs} runs; warm: the last 60 % of the readings\n")?;
     let width = race.lanes.iter().map(|lane| lane.name.len()).max().unwrap_or(0);
     let title = format!("{:>11} {:>11} {:>8} {:>8} {:>9}", "readings/s", "warm", "CPU s/M", "warm", "peak MiB");
     writeln!(out, "{:width$} {title} {:>8}", "", "events")?;
