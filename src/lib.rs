@@ -13,11 +13,13 @@
 //! - [`vault`]: HMS-DTA, the archive.
 //! - [`sdk`]: what a user does with the bus: register, emit, ask for the status.
 //! - [`local`]: a single-node Apache Kafka and the demo's world, for demo and tests.
+//! - [`bench`]: `ops bench`: how fast, at which cost, beside the bare client and beside others.
 //! - [`telemetry`]: log events and metrics of our own.
 //! - [`torture`]: crashes and missing guards for tests; nothing without its cargo feature.
 //! - [`cli`]: one file per command.
 
 pub mod actors;
+pub mod bench;
 pub mod bus;
 pub mod cli;
 pub mod codec;

@@ -91,6 +91,13 @@ fn rooms_know_only_what_lies_below_them() {
         offences(&files, |path| path.starts_with("src/actors"), &["crate::processor", "crate::window"]),
         offences(&files, |path| !path.starts_with("src/cli") && path != Path::new("src/main.rs"), &["crate::cli"]),
         offences(&files, |path| path.starts_with("src/bus"), &["crate::processor", "crate::actors", "crate::window"]),
+        // What measures looks from outside, and nobody is made for it.
+        offences(
+            &files,
+            |path| path.starts_with("src/bench"),
+            &["crate::actors", "crate::vault", "crate::world", "crate::sdk"],
+        ),
+        offences(&files, |path| !path.starts_with("src/bench") && !path.starts_with("src/cli"), &["crate::bench"]),
     ]
     .concat();
     assert!(found.is_empty(), "{found:#?}");

@@ -22,6 +22,8 @@ mod archiver_controls;
 mod archiver_crashes;
 #[path = "kafka/archiver_disk.rs"]
 mod archiver_disk;
+#[path = "kafka/bench.rs"]
+mod bench;
 #[path = "kafka/bus.rs"]
 mod bus;
 #[path = "kafka/group.rs"]

@@ -116,17 +116,25 @@ impl Admin {
 
     /// The metadata of a new topic takes a moment to reach every broker, and there is no event for it.
     fn wait_for_leaders(&self, topic: &str) -> Result<(), Error> {
+        let has_leaders = |leaders: Option<Vec<i32>>| leaders.is_some_and(|all| all.iter().all(|leader| *leader >= 0));
+        self.wait_for(topic, "waiting for leaders", has_leaders)
+    }
+
+    /// Waits until the leaders of a topic, `None` without one, are as they should be.
+    fn wait_for(
+        &self,
+        topic: &str,
+        operation: &'static str,
+        is_done: impl Fn(Option<Vec<i32>>) -> bool,
+    ) -> Result<(), Error> {
         let deadline = Instant::now() + TIMEOUT;
-        loop {
-            if self.leaders(topic)?.is_some_and(|leaders| leaders.iter().all(|leader| *leader >= 0)) {
-                return Ok(());
-            }
+        while !is_done(self.leaders(topic)?) {
             if Instant::now() >= deadline {
-                let place = Place::topic(topic);
-                return Err(Error::TimedOut { operation: "waiting for leaders", place, waited: TIMEOUT });
+                return Err(Error::TimedOut { operation, place: Place::topic(topic), waited: TIMEOUT });
             }
             thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
     }
 
     /// The leader of each partition, -1 where there is none; `None` if there is no such topic.
@@ -187,14 +195,16 @@ impl Admin {
         )
     }
 
-    /// Deletes a topic: tests clean up after themselves on a cluster that was given.
+    /// Deletes a topic and waits until it is gone, so that another may have its name: tests and benchmarks clean up after
+    /// themselves on a cluster that was given.
     ///
     /// # Errors
-    /// Refused by the cluster.
+    /// Refused by the cluster; it does not go.
     pub fn delete_topic(&self, topic: &str) -> Result<(), Error> {
         let failed = || Error::client("deleting a topic", Place::topic(topic));
         let answer = block_on(self.client.delete_topics(&[topic], &options())).map_err(failed())?;
-        one(answer).map(drop).map_err(|(_, code)| failed()(KafkaError::AdminOp(code)))
+        one(answer).map_err(|(_, code)| failed()(KafkaError::AdminOp(code)))?;
+        self.wait_for(topic, "waiting for a topic to go", |leaders| leaders.is_none())
     }
 
     /// Deletes the records of a partition before `offset`, as retention does in its own time.

@@ -9,11 +9,14 @@
 //! - [`offsets`]: where partitions begin and end.
 //! - [`producer`]: the plain producer of readings and specs.
 //! - [`admin`](mod@admin): topics.
+//! - [`bare`], [`bulk`], [`onlooker`]: what benchmarks need: the limit, a fast filler, a look from outside.
 //!
 //! A worker thread has its own [`GroupConsumer`] and its own [`TransactionalProducer`]; nothing is shared.
 
 pub mod admin;
 mod alter;
+pub mod bare;
+pub mod bulk;
 mod context;
 pub mod error;
 pub mod group;
@@ -22,6 +25,7 @@ mod holdings;
 mod injected;
 mod intake;
 pub mod offsets;
+pub mod onlooker;
 mod orphans;
 pub mod producer;
 pub mod reader;

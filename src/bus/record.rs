@@ -11,6 +11,7 @@ use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
+use rdkafka::util::IntoOpaque;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::{Error, Place};
@@ -48,6 +49,15 @@ impl Record<'_> {
 
     /// The record as the client takes it; `ticket` comes back with its delivery.
     pub(super) fn outgoing(&self, ticket: usize) -> BaseRecord<'_, [u8], [u8], usize> {
+        self.with_opaque(ticket)
+    }
+
+    /// The same for a client that does not tell deliveries apart.
+    pub(super) fn outgoing_untold(&self) -> BaseRecord<'_, [u8], [u8], ()> {
+        self.with_opaque(())
+    }
+
+    fn with_opaque<D: IntoOpaque>(&self, delivery_opaque: D) -> BaseRecord<'_, [u8], [u8], D> {
         BaseRecord {
             topic: self.topic,
             partition: Some(self.partition),
@@ -55,7 +65,7 @@ impl Record<'_> {
             key: self.key,
             timestamp: self.timestamp_ms,
             headers: self.native_headers(),
-            delivery_opaque: ticket,
+            delivery_opaque,
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod act;
 pub mod act_archiver;
 pub mod backtest;
+pub mod bench;
 pub mod check;
 pub mod config;
 pub mod connect;
@@ -38,6 +39,9 @@ struct Cli {
 enum Command {
     Act(act::Args),
     Backtest(backtest::Args),
+    Bench(bench::Args),
+    #[command(hide = true)]
+    BenchLimit(bench::LimitArgs),
     Check(check::Args),
     Demo(demo::Args),
     Dta(dta::Args),
@@ -65,12 +69,14 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     crate::telemetry::log::init(match command {
         Command::Process(_) | Command::Act(_) => "info",
         // A Kafka that has just been started makes its clients wait, which is no news to who watches a story.
-        Command::Demo(_) => "warn,hms_ops::bus=error",
+        Command::Demo(_) | Command::Bench(_) => "warn,hms_ops::bus=error",
         _ => "warn",
     });
     match command {
         Command::Act(args) => exit(act::run(&args)),
         Command::Backtest(args) => exit(backtest::run(&args)),
+        Command::Bench(args) => exit(bench::run(args)),
+        Command::BenchLimit(args) => exit(bench::run_limit(&args)),
         Command::Check(args) => exit(check::run(args)),
         Command::Demo(args) => exit(demo::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
