@@ -50,9 +50,11 @@ impl Latest {
         match place_of(self.readings.iter().map(|last| last.end), new.end) {
             Ok(at) if new.ts >= self.readings[at].ts => self.readings[at] = new,
             Ok(_) => {}
-            Err(place) => self.readings.insert(place, new),
+            Err(place) => {
+                self.readings.insert(place, new);
+                self.settle(settled);
+            }
         }
-        self.settle(settled);
     }
 
     /// Of what lies at or before `settled` only the last can still be the latest.
