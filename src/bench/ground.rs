@@ -108,7 +108,7 @@ impl Ground {
             input.poison += u64::from(made.is_poison);
             input.bytes += bytes;
             input.steady_bytes += if made.stamp >= steady_from { bytes } else { 0 };
-            if input.records % LOOK_EVERY == 0 {
+            if input.records.is_multiple_of(LOOK_EVERY) {
                 tell(input.records);
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
