@@ -84,13 +84,11 @@ impl Ground {
         Ok(ground)
     }
 
-    /// Registers a spec for every service, and puts the load on the input.
+    /// Puts the load on the input.
     ///
     /// # Errors
     /// The bus; the user.
     pub fn fill(&self, load: &Load, stop: &AtomicBool, mut tell: impl FnMut(u64)) -> Result<Input> {
-        let specs = (0..load.series).map(Load::service).map(|name| (load.spec(&name), name));
-        self.register(specs)?;
         let mut bulk = Bulk::new(&self.settings, &self.topics.metrics)?;
         let (mut records, mut value, mut input) = (load.records(), Vec::new(), Input::default());
         let steady_from = load.steady_from();
@@ -121,7 +119,7 @@ impl Ground {
         Ok(input)
     }
 
-    /// Publishes specs.
+    /// Publishes specs, each with its service.
     ///
     /// # Errors
     /// The bus.
