@@ -84,13 +84,11 @@ impl Ground {
         Ok(ground)
     }
 
-    /// Registers a spec for every service, and puts the load on the input.
+    /// Puts the load on the input.
     ///
     /// # Errors
     /// The bus; the user.
     pub fn fill(&self, load: &Load, stop: &AtomicBool, mut tell: impl FnMut(u64)) -> Result<Input> {
-        let specs = (0..load.series).map(Load::service).map(|name| (load.spec(&name), name));
-        self.register(specs)?;
         let mut bulk = Bulk::new(&self.settings, &self.topics.metrics)?;
         let (mut records, mut value, mut input) = (load.records(), Vec::new(), Input::default());
         let steady_from = load.steady_from();
@@ -108,7 +106,7 @@ impl Ground {
             input.poison += u64::from(made.is_poison);
             input.bytes += bytes;
             input.steady_bytes += if made.stamp >= steady_from { bytes } else { 0 };
-            if input.records % LOOK_EVERY == 0 {
+            if input.records.is_multiple_of(LOOK_EVERY) {
                 tell(input.records);
                 if stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
@@ -121,7 +119,7 @@ impl Ground {
         Ok(input)
     }
 
-    /// Publishes specs.
+    /// Publishes specs, each with its service.
     ///
     /// # Errors
     /// The bus.

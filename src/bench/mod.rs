@@ -77,11 +77,12 @@ impl Bench<'_> {
         Ground::make(&self.settings, &format!("{}{name}", self.prefix), self.partitions, time, self.keep)
     }
 
-    /// Puts the load on the input; also says how many readings a second that were.
+    /// Registers a spec for every service and puts the load on the input; also says how many readings a second that were.
     ///
     /// # Errors
     /// The bus; the user.
     pub fn fill(&self, ground: &Ground, load: &Load) -> Result<(Input, f64)> {
+        ground.register((0..load.series).map(Load::service).map(|name| (load.spec(&name), name)))?;
         let (started, told) = (Instant::now(), self.telling("filling", load.readings));
         let input = ground.fill(load, self.stop, told)?;
         Ok((input, input.records as f64 / started.elapsed().as_secs_f64()))

@@ -1,7 +1,5 @@
 //! Throughput: the limit, the processor and the peers over the same readings, in turn, round by round.
 
-use std::sync::Arc;
-
 use super::Bench;
 use super::error::{Error, Result};
 use super::events::{self, Events};
@@ -56,7 +54,7 @@ pub struct Run {
     pub consumed: u64,
     /// `opened` and `resolved` events that it published.
     pub events: Option<usize>,
-    /// Where a peer's events differ from ours; none if they are equal.
+    /// Where its events differ from those of the processor's first run; none if they are equal.
     pub differences: Vec<String>,
     /// Of the processor: what it wrote.
     pub written: Option<Written>,
@@ -73,7 +71,7 @@ impl Race {
         self.lane(LIMITS[0].0)
     }
 
-    /// Have all peers published what we have?
+    /// Have all peers, and all runs of ours, published the same?
     pub fn is_equal(&self) -> bool {
         self.lanes.iter().flat_map(|lane| &lane.runs).all(|run| run.differences.is_empty())
     }
@@ -94,21 +92,23 @@ pub fn run(bench: &Bench<'_>, load: &Load, peers: &[Peer], runs: usize) -> Resul
             Lane { name, is_peer, runs, median, notes }
         })
         .collect();
+    let mut expected: Option<Events> = None;
     for round in 1..=runs {
         let at = |name: &str| format!("round {round} of {runs}: {name}");
         let mut done = lanes.iter_mut();
         for ((name, _, form), lane) in LIMITS.iter().zip(&mut done) {
             lane.runs.push(limit(bench, &ground, &input, form, &at(name))?);
         }
-        let mut expected = Arc::new(Events::new());
+        let (mut run, events) = processor(bench, &ground, load, &input, &at(PROCESSOR))?;
+        // The same readings, the same decisions, whatever the commits fell on.
+        run.differences = expected.as_ref().map_or(Vec::new(), |first| events::differences(first, &events));
+        let expected = expected.get_or_insert(events);
         if let Some(lane) = done.next() {
-            let (run, events) = processor(bench, &ground, load, &input, &at(PROCESSOR))?;
             lane.runs.push(run);
-            expected = Arc::new(events);
         }
         for (peer, lane) in peers.iter().zip(done) {
             let told = at(&peer.name);
-            let (run, notes) = peer::run(bench, &mut ground, load, &input, peer, &expected, &told)?;
+            let (run, notes) = peer::run(bench, &mut ground, load, &input, peer, expected, &told)?;
             lane.runs.push(run);
             lane.notes = notes;
         }

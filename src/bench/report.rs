@@ -123,6 +123,7 @@ fn throughput(out: &mut String, race: &Race) -> std::fmt::Result {
         let speed = ours.median.whole.per_second / limit.median.whole.per_second;
         let cost = ours.median.whole.cpu_s_per_million / limit.median.whole.cpu_s_per_million;
         writeln!(out, "processor / bare consumer: {speed:.2} of its readings/s, {cost:.2} x its CPU a reading")?;
+        differences(out, ours)?;
         for peer in race.lanes.iter().filter(|lane| lane.is_peer) {
             compared(out, ours, peer)?;
         }
@@ -145,15 +146,18 @@ fn compared(out: &mut String, ours: &Lane, peer: &Lane) -> std::fmt::Result {
         b.warm.cpu_s_per_million / a.warm.cpu_s_per_million,
         a.peak_mib / b.peak_mib,
     )?;
-    let differences = peer.runs.iter().find(|run| !run.differences.is_empty()).map(|run| &run.differences);
-    match differences {
-        None => writeln!(out, "  its events are equal to ours")?,
-        Some(differences) => {
-            writeln!(out, "  its events DIFFER from ours (here: the processor, there: {}):", peer.name)?;
-            differences.iter().try_for_each(|line| writeln!(out, "    {line}"))?;
-        }
+    if !differences(out, peer)? {
+        writeln!(out, "  its events are equal to ours")?;
     }
     peer.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))
+}
+
+/// The first run whose events differ; says whether there is one.
+fn differences(out: &mut String, lane: &Lane) -> Result<bool, std::fmt::Error> {
+    let Some(run) = lane.runs.iter().find(|run| !run.differences.is_empty()) else { return Ok(false) };
+    writeln!(out, "  its events DIFFER (here: the processor's first run, there: {}):", lane.name)?;
+    run.differences.iter().try_for_each(|line| writeln!(out, "    {line}"))?;
+    Ok(true)
 }
 
 /// What we wrote for what we read.

@@ -65,7 +65,7 @@ impl Bulk {
             outgoing = back;
         }
         self.sent += 1;
-        if self.sent % LOOK_EVERY == 0 {
+        if self.sent.is_multiple_of(LOOK_EVERY) {
             self.client.poll(Duration::ZERO);
             self.check()?;
         }

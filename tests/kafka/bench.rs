@@ -44,10 +44,10 @@ fn run<'a>(report: &'a Value, name: &str) -> &'a Value {
 }
 
 /// The limit sees every record, the processor consumes every record and rejects exactly the poison, a peer with the same
-/// events is equal.
+/// events is equal. A processor that takes the place of a killed one goes on where that had stopped.
 #[test]
 fn everybody_reads_everything_and_a_peer_that_agrees_is_equal() {
-    let output = bench(false, &["--json"]);
+    let output = bench(false, &["--json", "--what", "throughput,restore"]);
     assert!(output.status.success(), "{output:?}");
     let report = json(&output);
     let input = &report["throughput"]["input"];
@@ -66,6 +66,8 @@ fn everybody_reads_everything_and_a_peer_that_agrees_is_equal() {
     assert_eq!(run(&report, "fake")["events"], ours["events"]);
     let note = &report["throughput"]["lanes"][3]["notes"][0];
     assert_eq!(note, "copies what the processor said");
+    let restore = &report["restore"];
+    assert_eq!(restore["first_commit_s"].as_array().map(Vec::len), Some(1), "one restart: {restore}");
 }
 
 #[test]
