@@ -113,10 +113,10 @@ final class Cuts {
         buffer.clear().putLong(from);
         for (long step = from; step <= last[service]; step++) {
             long counters = windows.get(service, step);
-            put(Windows.n(counters));
+            put(Tally.n(counters));
             if (counters != 0) {
-                put(Windows.over(counters));
-                put(Windows.unrecovered(counters));
+                put(Tally.over(counters));
+                put(Tally.unrecovered(counters));
             }
         }
         return Arrays.copyOf(buffer.array(), buffer.position());
@@ -145,7 +145,7 @@ final class Cuts {
         for (long step = steps.getLong(); steps.hasRemaining(); step++) {
             int n = get(steps);
             if (n > 0) {
-                long counters = Windows.pack(n, get(steps), get(steps));
+                long counters = Tally.pack(n, get(steps), get(steps));
                 if (step >= windows.oldest()) {
                     windows.restore(service, step, counters);
                 }

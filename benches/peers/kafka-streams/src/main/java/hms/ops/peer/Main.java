@@ -10,7 +10,7 @@ import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.Topology;
 import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 
-/** `papi`, `straightforward` or `dsl`, told by `ops bench` what to do; runs until it is ended. */
+/** `papi`, `papi-store`, `straightforward` or `dsl`, told by `ops bench` what to do; runs until it is ended. */
 public final class Main {
     private Main() {}
 
@@ -21,12 +21,16 @@ public final class Main {
         String form = arguments.length == 1 ? arguments[0] : "";
         Topology topology =
                 switch (form) {
-                    case "papi" -> PapiProcessor.topology(
-                            slo, new Replayer(settings), settings.input(), settings.output());
+                    case "papi", "papi-store" -> PapiProcessor.topology(
+                            slo,
+                            form.equals("papi-store"),
+                            new Replayer(settings),
+                            settings.input(),
+                            settings.output());
                     case "straightforward" -> StraightforwardProcessor.topology(
                             slo, settings.input(), settings.output());
                     case "dsl" -> DslForm.topology(slo, settings.input(), settings.output());
-                    default -> throw new IllegalArgumentException("one of papi, straightforward, dsl, not: " + form);
+                    default -> throw new IllegalArgumentException("one of papi, papi-store, straightforward, dsl, not: " + form);
                 };
         Properties properties = properties(settings);
         if (form.equals("dsl")) {

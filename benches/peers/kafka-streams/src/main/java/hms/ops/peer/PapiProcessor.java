@@ -1,6 +1,8 @@
 package hms.ops.peer;
 
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.Topology;
@@ -10,7 +12,6 @@ import org.apache.kafka.streams.processor.api.Record;
 import org.apache.kafka.streams.state.KeyValueIterator;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
-import org.apache.kafka.common.serialization.Serdes;
 
 /** The hand-tuned form: {@link Partition} on the heap, its cuts in a store with a changelog, bytes in and out. */
 public final class PapiProcessor implements Processor<byte[], byte[], byte[], byte[]> {
@@ -33,9 +34,11 @@ public final class PapiProcessor implements Processor<byte[], byte[], byte[], by
         this.replay = replay;
     }
 
-    public static Topology topology(Slo slo, Replay replay, String input, String output) {
+    /** With a store that keeps what is put beside the heap, or with one that is its changelog alone. */
+    public static Topology topology(Slo slo, boolean keeps, Replay replay, String input, String output) {
         var bytes = Serdes.ByteArray();
-        var store = Stores.keyValueStoreBuilder(Stores.inMemoryKeyValueStore(STORE), bytes, bytes);
+        var supplier = keeps ? Stores.inMemoryKeyValueStore(STORE) : LogStore.supplier(STORE);
+        var store = Stores.keyValueStoreBuilder(supplier, bytes, bytes);
         return new StreamsBuilder()
                 .build()
                 .addSource("readings", bytes.deserializer(), bytes.deserializer(), input)
@@ -57,7 +60,7 @@ public final class PapiProcessor implements Processor<byte[], byte[], byte[], by
         try (KeyValueIterator<byte[], byte[]> all = store.all()) {
             while (all.hasNext()) {
                 KeyValue<byte[], byte[]> entry = all.next();
-                if (!java.util.Arrays.equals(entry.key, Cuts.PARTITION)) {
+                if (!Arrays.equals(entry.key, Cuts.PARTITION)) {
                     partition.restore(entry.key, entry.value);
                 }
             }
@@ -70,11 +73,7 @@ public final class PapiProcessor implements Processor<byte[], byte[], byte[], by
     @Override
     public void process(Record<byte[], byte[]> record) {
         stamp = record.timestamp();
-        partition.take(stamp, offset(), record.value());
-    }
-
-    private long offset() {
-        return context.recordMetadata().orElseThrow().offset();
+        partition.take(stamp, context.recordMetadata().orElseThrow().offset(), record.value());
     }
 
     private void emit(byte[] service, String event) {

@@ -61,9 +61,7 @@ public final class Partition {
             return;
         }
         int service = service();
-        boolean over = reading.value > slo.threshold();
-        boolean unrecovered = reading.value > slo.recoverThreshold();
-        windows.count(service, step, Windows.one(over, unrecovered));
+        windows.count(service, step, Tally.one(slo, reading.value));
         cuts.touch(service, step);
         counted++;
     }
@@ -110,7 +108,7 @@ public final class Partition {
         windows.advance(services);
         for (int service = 0; service < services; service++) {
             // Nothing bad, nothing open: nothing can happen.
-            if (machines[service] != Slo.HEALTHY || Windows.over(windows.sums[service]) != 0) {
+            if (machines[service] != Slo.HEALTHY || Tally.over(windows.sums[service]) != 0) {
                 judge(service);
             }
         }
@@ -121,7 +119,7 @@ public final class Partition {
         long step = windows.through();
         boolean fresh = windows.latest[service] > step - slo.silenceMs() / slo.stepMs();
         int before = machines[service];
-        int after = slo.next(before, Windows.n(sum), Windows.over(sum), Windows.unrecovered(sum), fresh);
+        int after = slo.next(before, Tally.n(sum), Tally.over(sum), Tally.unrecovered(sum), fresh);
         machines[service] = after;
         String event = slo.event(before, after, step);
         if (event != null && !muted) {

@@ -5,8 +5,8 @@ import java.util.Arrays;
 /**
  * The counters of all services of a partition, by step and service, and their sums over the window.
  *
- * <p>Three counters are one long, so that they are added and taken away at once. A row holds one step of every
- * service: an instant walks over two rows from one end to the other, whatever the length of the window.
+ * <p>A row holds one step of every service, each a {@link Tally}: an instant walks over two rows from one end to the
+ * other, whatever the length of the window.
  *
  * <pre>
  *   row:  through - W ... through ... what is ahead (lateness, readings from the future)
@@ -14,9 +14,6 @@ import java.util.Arrays;
  * </pre>
  */
 final class Windows {
-    private static final int BITS = 21;
-    private static final long MASK = (1L << BITS) - 1;
-
     private final int windowSteps;
     private final long[][] rows;
     long[] sums = new long[16];
@@ -29,26 +26,6 @@ final class Windows {
         windowSteps = slo.windowSteps();
         long ahead = (slo.latenessMs() + Slo.FUTURE_MS) / slo.stepMs() + 3;
         rows = new long[Math.toIntExact(windowSteps + ahead)][16];
-    }
-
-    static long one(boolean over, boolean unrecovered) {
-        return pack(1, over ? 1 : 0, unrecovered ? 1 : 0);
-    }
-
-    static long pack(long n, long over, long unrecovered) {
-        return n << 2 * BITS | unrecovered << BITS | over;
-    }
-
-    static int n(long counters) {
-        return (int) (counters >>> 2 * BITS);
-    }
-
-    static int over(long counters) {
-        return (int) (counters & MASK);
-    }
-
-    static int unrecovered(long counters) {
-        return (int) (counters >>> BITS & MASK);
     }
 
     /** The last step in the sums. */
@@ -121,9 +98,6 @@ final class Windows {
             sums[service] = sum;
             if (entering != 0) {
                 latest[service] = step;
-            }
-            if (sum < 0) {
-                throw new ArithmeticException("more than 2^20 readings of one service in a window");
             }
         }
         Arrays.fill(leave, 0, services, 0);

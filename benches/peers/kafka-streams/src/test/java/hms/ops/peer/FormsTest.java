@@ -30,7 +30,10 @@ class FormsTest {
             List<Log.Entry> log = Log.random(seed, 6_000, 0.02);
             var expected = Log.expected(Log.SLO, log);
             events += expected.values().stream().mapToInt(List::size).sum();
-            assertEquals(expected, run(PapiProcessor.topology(Log.SLO, NO_REPLAY, "in", "out"), log), "seed " + seed);
+            for (boolean keeps : new boolean[] {false, true}) {
+                Topology papi = PapiProcessor.topology(Log.SLO, keeps, NO_REPLAY, "in", "out");
+                assertEquals(expected, run(papi, log), "seed " + seed);
+            }
             assertEquals(expected, run(StraightforwardProcessor.topology(Log.SLO, "in", "out"), log), "seed " + seed);
         }
         assertTrue(events > 100, "the logs say too little: " + events);

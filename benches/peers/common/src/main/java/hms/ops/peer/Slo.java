@@ -1,5 +1,6 @@
 package hms.ops.peer;
 
+import java.io.Serializable;
 import java.util.Map;
 
 /**
@@ -16,7 +17,8 @@ public record Slo(
         double recoverThreshold,
         long recoverMs,
         int minSamples,
-        long silenceMs) {
+        long silenceMs)
+        implements Serializable {
 
     /** Nothing to tell. */
     public static final int HEALTHY = -2;

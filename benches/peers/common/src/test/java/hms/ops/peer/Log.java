@@ -4,27 +4,28 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.TreeMap;
 
 /** Small logs of one partition, and what must come of them, straight from the definition. */
-final class Log {
-    record Entry(String service, long stamp, long ts, double value, boolean poison) {
-        byte[] bytes() {
+public final class Log {
+    public record Entry(String service, long stamp, long ts, double value, boolean poison) {
+        public byte[] bytes() {
             byte[] whole = Log.encode(service, "latency", ts, value);
-            return poison ? java.util.Arrays.copyOf(whole, whole.length - 1) : whole;
+            return poison ? Arrays.copyOf(whole, whole.length - 1) : whole;
         }
     }
 
-    static final Slo SLO = new Slo(1_000, 20_000, 2_000, 1.0, 0.8, 4_000, 5, 10_000);
-    static final long START = 1_700_000_000_000L;
+    public static final Slo SLO = new Slo(1_000, 20_000, 2_000, 1.0, 0.8, 4_000, 5, 10_000);
+    public static final long START = 1_700_000_000_000L;
 
     private Log() {}
 
     /** Services that go bad for a while and get well; stamps and times wander by up to `wander` ms. */
-    static List<Entry> random(long seed, int wander, double poison) {
+    public static List<Entry> random(long seed, int wander, double poison) {
         var random = new Random(seed);
         var entries = new ArrayList<Entry>();
         int services = 1 + random.nextInt(6);
@@ -46,7 +47,7 @@ final class Log {
     }
 
     /** The (kind, E) of each service by brute force: every window is counted anew. */
-    static Map<String, List<String>> expected(Slo slo, List<Entry> log) {
+    public static Map<String, List<String>> expected(Slo slo, List<Entry> log) {
         var events = new TreeMap<String, List<String>>();
         var machines = new TreeMap<String, Integer>();
         var counted = new ArrayList<Entry>();
@@ -103,7 +104,7 @@ final class Log {
         return held >= slo.recoverMs() ? Slo.HEALTHY : held;
     }
 
-    static byte[] encode(String service, String sensor, long ts, double value) {
+    public static byte[] encode(String service, String sensor, long ts, double value) {
         ByteBuffer out = ByteBuffer.allocate(200).order(ByteOrder.LITTLE_ENDIAN);
         out.put(Reading.HEADER);
         for (String text : List.of(service, sensor)) {
@@ -119,7 +120,7 @@ final class Log {
             out.put(text.getBytes(StandardCharsets.UTF_8));
         }
         varint(out, 0);
-        return java.util.Arrays.copyOf(out.array(), out.position());
+        return Arrays.copyOf(out.array(), out.position());
     }
 
     private static void varint(ByteBuffer out, long number) {

@@ -3,6 +3,7 @@ package hms.ops.peer;
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 
 /**
@@ -31,8 +32,13 @@ public final class Reading {
     public double value;
 
     /** The value that was read last. */
-    byte[] bytes() {
+    public byte[] bytes() {
         return bytes;
+    }
+
+    /** Its service, as a new text. */
+    public String service() {
+        return new String(bytes, serviceFrom, serviceTo - serviceFrom, StandardCharsets.UTF_8);
     }
 
     /** Reads a value; false if it is not a reading of a service's latency. */
