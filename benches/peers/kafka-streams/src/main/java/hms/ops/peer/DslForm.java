@@ -1,7 +1,6 @@
 package hms.ops.peer;
 
 import java.time.Duration;
-import java.util.Map;
 import java.util.Properties;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.common.serialization.Serdes;
@@ -17,7 +16,9 @@ import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.kstream.Windowed;
 import org.apache.kafka.streams.processor.TimestampExtractor;
 import org.apache.kafka.streams.processor.api.ContextualProcessor;
+import org.apache.kafka.streams.processor.api.ProcessorContext;
 import org.apache.kafka.streams.processor.api.Record;
+import org.apache.kafka.streams.state.BuiltInDslStoreSuppliers;
 import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.Stores;
 
@@ -60,12 +61,17 @@ public final class DslForm {
                 record.value() instanceof Sample sample ? sample.ts() - 1 : partitionTime;
     }
 
-    static void configure(Properties properties, Map<String, String> environment) {
-        if ("memory".equals(environment.get("OPS_PEER_DSL_STORE"))) {
+    /** What it needs beside what all forms have. */
+    static void configure(Properties properties, boolean inMemory) {
+        if (inMemory) {
             properties.put(
                     StreamsConfig.DSL_STORE_SUPPLIERS_CLASS_CONFIG,
-                    org.apache.kafka.streams.state.BuiltInDslStoreSuppliers.InMemoryDslStoreSuppliers.class);
+                    BuiltInDslStoreSuppliers.InMemoryDslStoreSuppliers.class);
         }
+        // An internal setting: closed windows are looked for once a second else, and those of the last second never.
+        properties.put(
+                StreamsConfig.InternalConfig.EMIT_INTERVAL_MS_KSTREAMS_WINDOWED_AGGREGATION,
+                properties.get(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG));
     }
 
     /** From verdicts, in the order of their instants, to events. */
@@ -78,7 +84,7 @@ public final class DslForm {
         }
 
         @Override
-        public void init(org.apache.kafka.streams.processor.api.ProcessorContext<String, String> context) {
+        public void init(ProcessorContext<String, String> context) {
             super.init(context);
             machines = context.getStateStore("machines");
         }

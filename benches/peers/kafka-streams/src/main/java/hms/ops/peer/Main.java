@@ -10,7 +10,7 @@ import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.Topology;
 import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 
-/** `papi`, `papi-store`, `straightforward` or `dsl`, told by `ops bench` what to do; runs until it is ended. */
+/** `papi`, `papi-store`, `straightforward`, `dsl` or `dsl-rocksdb`, told by `ops bench` what to do; runs until it is ended. */
 public final class Main {
     private Main() {}
 
@@ -29,12 +29,12 @@ public final class Main {
                             settings.output());
                     case "straightforward" -> StraightforwardProcessor.topology(
                             slo, settings.input(), settings.output());
-                    case "dsl" -> DslForm.topology(slo, settings.input(), settings.output());
-                    default -> throw new IllegalArgumentException("one of papi, papi-store, straightforward, dsl, not: " + form);
+                    case "dsl", "dsl-rocksdb" -> DslForm.topology(slo, settings.input(), settings.output());
+                    default -> throw new IllegalArgumentException("one of papi, papi-store, straightforward, dsl, dsl-rocksdb, not: " + form);
                 };
         Properties properties = properties(settings);
-        if (form.equals("dsl")) {
-            DslForm.configure(properties, environment);
+        if (form.startsWith("dsl")) {
+            DslForm.configure(properties, form.equals("dsl"));
             System.out.println("{\"note\": \"" + DslForm.NOTE + "\"}");
         }
         run(new KafkaStreams(topology, properties));

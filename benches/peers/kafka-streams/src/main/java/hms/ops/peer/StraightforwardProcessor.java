@@ -65,9 +65,9 @@ public final class StraightforwardProcessor implements Processor<String, Sample,
                 .build()
                 .addSource("readings", text.deserializer(), Sample.serde().deserializer(), input)
                 .addProcessor("slo", () -> new StraightforwardProcessor(slo), "readings")
-                .addStateStore(steps.withCachingEnabled(), "slo")
-                .addStateStore(services.withCachingEnabled(), "slo")
-                .addStateStore(instants.withCachingEnabled(), "slo")
+                .addStateStore(steps, "slo")
+                .addStateStore(services, "slo")
+                .addStateStore(instants, "slo")
                 .addSink("events", output, text.serializer(), text.serializer(), "slo");
     }
 
