@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.apache.flink.api.common.eventtime.WatermarkStrategy;
 import org.apache.flink.api.java.tuple.Tuple2;
+import org.apache.flink.api.java.tuple.Tuple4;
 import org.apache.flink.configuration.CheckpointingOptions;
 import org.apache.flink.configuration.Configuration;
 import org.apache.flink.configuration.MemorySize;
@@ -38,7 +39,7 @@ public final class Main {
         var job = StreamExecutionEnvironment.createLocalEnvironment(settings.threads(), configuration(settings));
         job.getConfig().enableObjectReuse();
         job.enableCheckpointing(checkpointMs, CheckpointingMode.EXACTLY_ONCE);
-        var watermarks = WatermarkStrategy.<org.apache.flink.api.java.tuple.Tuple4<String, Long, Long, Double>>
+        var watermarks = WatermarkStrategy.<Tuple4<String, Long, Long, Double>>
                 forMonotonousTimestamps();
         job.fromSource(source(settings), watermarks, "readings")
                 .keyBy(reading -> reading.f0)
@@ -73,9 +74,9 @@ public final class Main {
         return configuration;
     }
 
-    private static KafkaSource<org.apache.flink.api.java.tuple.Tuple4<String, Long, Long, Double>> source(
+    private static KafkaSource<Tuple4<String, Long, Long, Double>> source(
             Settings settings) {
-        return KafkaSource.<org.apache.flink.api.java.tuple.Tuple4<String, Long, Long, Double>>builder()
+        return KafkaSource.<Tuple4<String, Long, Long, Double>>builder()
                 .setBootstrapServers(settings.brokers())
                 .setTopics(settings.input())
                 .setGroupId(settings.application())

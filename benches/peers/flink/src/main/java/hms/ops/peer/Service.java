@@ -18,7 +18,10 @@ final class Service {
     private static final int MACHINE = 3;
     /** All that the ring holds, steps after the window included. */
     private static final int ALL = 4;
-    private static final int RING = 5;
+    /** When the first timer is set for, 0 for none. */
+    private static final int TIMER = 5;
+
+    private static final int RING = 6;
 
     private final Slo slo;
     private final int windowSteps;
@@ -85,9 +88,45 @@ final class Service {
         }
     }
 
-    /** When the next instant is due, if it may change something without another reading, else -1. */
+    /**
+     * When an instant is due, at the earliest, that may change something although no reading comes; -1 for never. A
+     * window with n readings can bear n / 20 bad ones: until fewer are left of it, nothing can happen.
+     */
     long wake(long[] state) {
-        boolean calm = state[MACHINE] == Slo.HEALTHY && Tally.over(state[ALL]) == 0;
-        return calm ? -1 : slo.dueAt(state[THROUGH] + 1);
+        long next = state[THROUGH] + 1;
+        if (state[MACHINE] != Slo.HEALTHY) {
+            return slo.dueAt(next);
+        }
+        int bad = Tally.over(state[ALL]);
+        if (bad == 0) {
+            return -1;
+        }
+        long spare = Tally.n(state[SUM]) - 20L * bad;
+        // What leaves at an instant is gone at it. In the end all has left, so this ends.
+        while ((spare -= Tally.n(state[place(next - windowSteps)])) >= 0) {
+            next++;
+        }
+        return slo.dueAt(next);
+    }
+
+    /** Should {@link #wake} be asked after this reading? A good one only makes it later. */
+    boolean stirs(long[] state, double value) {
+        return state[MACHINE] != Slo.HEALTHY || value > slo.threshold();
+    }
+
+    /** Says that a timer is set for a time; false if there is one that comes first. */
+    static boolean arm(long[] state, long wake) {
+        if (wake < 0 || state[TIMER] != 0 && state[TIMER] <= wake) {
+            return false;
+        }
+        state[TIMER] = wake;
+        return true;
+    }
+
+    /** A timer has come. Those that an earlier one replaced come as well, and do no harm. */
+    static void disarm(long[] state, long time) {
+        if (state[TIMER] <= time) {
+            state[TIMER] = 0;
+        }
     }
 }

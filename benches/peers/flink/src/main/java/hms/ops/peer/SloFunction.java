@@ -44,22 +44,22 @@ final class SloFunction
         }
         service.evaluate(state, reading.f1, event -> out.collect(Tuple2.of(reading.f0, event)));
         service.count(state, reading.f2, reading.f3);
-        keep(state, context);
+        keep(state, service.stirs(state, reading.f3), context);
     }
 
     @Override
     public void onTimer(long time, OnTimerContext context, Collector<Tuple2<String, String>> out) throws Exception {
         long[] state = this.state.value();
+        Service.disarm(state, time);
         service.evaluate(state, time, event -> out.collect(Tuple2.of(context.getCurrentKey(), event)));
-        keep(state, context);
+        keep(state, true, context);
     }
 
-    private void keep(long[] changed, Context context) throws Exception {
-        state.update(changed);
-        long wake = service.wake(changed);
-        if (wake >= 0) {
-            // Of equal timers Flink keeps one.
+    private void keep(long[] changed, boolean stirred, Context context) throws Exception {
+        long wake = stirred ? service.wake(changed) : -1;
+        if (Service.arm(changed, wake)) {
             context.timerService().registerEventTimeTimer(wake);
         }
+        state.update(changed);
     }
 }

@@ -7,7 +7,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import org.junit.jupiter.api.Test;
 
 class ServiceTest {
@@ -29,30 +31,49 @@ class ServiceTest {
         var states = new TreeMap<String, long[]>();
         var events = new TreeMap<String, List<String>>();
         var reading = new Reading();
+        var timers = new TreeMap<Long, Set<String>>();
         long clock = 0;
         for (Log.Entry entry : log) {
             clock = Math.max(clock, entry.stamp());
             if (random.nextInt(10) == 0) {
-                timers(service, states, clock, events);
+                fire(service, states, timers, clock, events);
             }
             if (reading.decode(entry.bytes()) && reading.ts <= entry.stamp() + Slo.FUTURE_MS) {
                 long now = clock;
-                long[] state = states.computeIfAbsent(reading.service(), id -> service.start(now));
-                service.evaluate(state, clock, event -> add(events, reading.service(), event));
+                String id = reading.service();
+                long[] state = states.computeIfAbsent(id, first -> service.start(now));
+                service.evaluate(state, clock, event -> add(events, id, event));
                 service.count(state, reading.ts, reading.value);
+                arm(service, timers, id, state, service.stirs(state, reading.value));
             }
         }
-        timers(service, states, clock, events);
+        fire(service, states, timers, clock, events);
         return events;
     }
 
-    private static void timers(
-            Service service, Map<String, long[]> states, long watermark, Map<String, List<String>> events) {
-        states.forEach((id, state) -> {
-            for (long wake = service.wake(state); wake >= 0 && wake <= watermark; wake = service.wake(state)) {
-                service.evaluate(state, wake, event -> add(events, id, event));
+    private static void arm(
+            Service service, TreeMap<Long, Set<String>> timers, String id, long[] state, boolean stirred) {
+        long wake = stirred ? service.wake(state) : -1;
+        if (Service.arm(state, wake)) {
+            timers.computeIfAbsent(wake, time -> new TreeSet<>()).add(id);
+        }
+    }
+
+    private static void fire(
+            Service service,
+            Map<String, long[]> states,
+            TreeMap<Long, Set<String>> timers,
+            long watermark,
+            Map<String, List<String>> events) {
+        while (!timers.isEmpty() && timers.firstKey() <= watermark) {
+            var due = timers.pollFirstEntry();
+            for (String id : due.getValue()) {
+                long[] state = states.get(id);
+                Service.disarm(state, due.getKey());
+                service.evaluate(state, due.getKey(), event -> add(events, id, event));
+                arm(service, timers, id, state, true);
             }
-        });
+        }
     }
 
     private static void add(Map<String, List<String>> events, String id, String event) {
