@@ -202,7 +202,7 @@ impl Series {
     }
 }
 
-fn end_of<T>(list: &Vec<T>) -> *const u8 {
+fn end_of<T>(list: &[T]) -> *const u8 {
     list.as_ptr().wrapping_add(list.len().saturating_sub(1)).cast()
 }
 
