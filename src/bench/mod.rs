@@ -1,6 +1,6 @@
 //! `ops bench`: how fast, at which cost, beside the bare client and beside others.
 //!
-//! Knows `bus`, `model`, `codec`, `local`; nobody but `cli` knows it. Whatever is measured is a process of its own,
+//! Knows `bus`, `model`, `codec`, `local`, `telemetry`; nobody but `cli` knows it. Whatever is measured is a process of its own,
 //! started from here and looked at from outside: the real `ops process`, a bare consumer, a peer.
 //!
 //! - [`load`]: the readings; [`ground`]: the topics, filled and emptied.
