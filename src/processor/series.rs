@@ -123,9 +123,9 @@ impl Series {
     }
 
     /// The memory that the next reading will touch, beside the series itself.
-    pub fn tails(&self) -> [*const u8; 4] {
+    pub fn tails(&self) -> [*const u8; 3] {
         let Pending { values, panes, .. } = &self.pending;
-        [self.panes.tail(), self.latest.tail(), end_of(values), end_of(panes)]
+        [self.panes.tail(), end_of(values), end_of(panes)]
     }
 
     /// The quantile that is shown, over `(after, to]`.

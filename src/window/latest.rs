@@ -3,8 +3,10 @@
 //! Kept are the latest reading at or before the last instant that was evaluated, and for each later step its latest.
 //! Two or three readings as a rule.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::place_of;
 use crate::model::state::LatestReading;
@@ -30,8 +32,8 @@ pub struct Last {
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Latest {
-    /// Ascending, one a step.
-    readings: VecDeque<Last>,
+    /// Ascending, one a step. Beside the series, not elsewhere: every reading looks at them.
+    readings: SmallVec<[Last; 4]>,
 }
 
 impl Latest {
@@ -60,13 +62,8 @@ impl Latest {
     /// Of what lies at or before `settled` only the last can still be the latest.
     fn settle(&mut self, settled: i64) {
         while self.readings.get(1).is_some_and(|second| second.end <= settled) {
-            self.readings.pop_front();
+            self.readings.remove(0);
         }
-    }
-
-    /// Where the newest lies in memory.
-    pub fn tail(&self) -> *const u8 {
-        self.readings.back().map_or(std::ptr::null(), |last| std::ptr::from_ref(last).cast())
     }
 
     /// The reading with the largest event time at or before `to`, an instant that is not over.
