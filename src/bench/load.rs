@@ -10,7 +10,7 @@ use crate::model::ids::home_partition;
 use crate::model::reading::{Attributes, Reading};
 
 /// The one sensor of every service.
-pub const SENSOR: &str = "latency";
+pub const SENSOR: &str = "queue_time_seconds";
 /// The SLO of every service; times in ms.
 pub const THRESHOLD: f64 = 30.0;
 /// See [`THRESHOLD`].
@@ -72,7 +72,7 @@ pub struct Made<'a> {
 impl Load {
     /// Name of a service.
     pub fn service(number: u32) -> String {
-        format!("s{number:06}")
+        format!("service-{number:06}")
     }
 
     /// The spec of a service: nothing is left to defaults that a peer would have to know.
@@ -249,7 +249,7 @@ mod tests {
         let load = Load { skew: 1.0, ..load() };
         let (mut records, mut value, mut first, mut last) = (load.records(), Vec::new(), 0, 0);
         while let Some(made) = records.next(&mut value) {
-            first += u32::from(made.key == "s000000");
+            first += u32::from(made.key == "service-000000");
             last += u32::from(made.key == "s000099");
         }
         assert!(first > 20 * last && last > 0, "{first} {last}");
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn its_spec_is_one() {
-        let checked = crate::spec::parse(&load().spec("s000001")).unwrap();
+        let checked = crate::spec::parse(&load().spec("service-000001")).unwrap();
         assert!(checked.warnings.is_empty(), "{:?}", checked.warnings);
         assert_eq!(checked.spec.lateness_ms, LATENESS_MS);
     }

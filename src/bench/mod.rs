@@ -5,12 +5,14 @@
 //!
 //! - [`load`]: the readings; [`ground`]: the topics, filled and emptied.
 //! - [`child`]: a process and what it uses; [`watch`]: how far it is; [`figure`]: what comes of that.
-//! - [`race`]: throughput of [`limit`], processor and [`peer`]s; [`events`]: are theirs ours? [`written`]: bytes.
+//! - [`race`]: throughput of [`limit`], processor and [`peer`]s; [`events`]: are theirs ours? [`written`]: bytes; [`disk`]: as
+//!   they are stored.
 //! - [`restore`], [`delay`], [`growth`] (with [`plot`]): the other questions.
 //! - [`report`]: the tables.
 
 pub mod child;
 pub mod delay;
+pub mod disk;
 pub mod error;
 pub mod events;
 pub mod figure;
@@ -32,6 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
 use child::Child;
+use disk::Disk;
 use error::Result;
 use ground::{Ground, Input, Time};
 use load::Load;
@@ -50,6 +53,8 @@ pub struct Bench<'a> {
     pub settings: Settings,
     /// Goes before the names of all topics and groups; no other run has it.
     pub prefix: String,
+    /// Where its log is, if it can be seen.
+    pub disk: Option<Disk>,
     /// `ops`.
     pub program: PathBuf,
     /// Settings of the client for the processes that are started, as flags.

@@ -7,7 +7,7 @@
 //! | `APPLICATION` | its consumer group, new in each run |
 //! | `DIRECTORY` | empty, for scratch |
 //! | `THREADS`, `COMMIT_MS` | as the processor's |
-//! | `SERIES` | services `s000000`..., each with the sensor `latency` |
+//! | `SERIES` | services `service-000000`..., each with the sensor `queue_time_seconds` |
 //! | `WINDOW_MS`, `STEP_MS`, `LATENESS_MS`, `THRESHOLD`, `RECOVER_THRESHOLD`, `RECOVER_MS`, `MIN_SAMPLES` | the SLO |
 //!
 //! It writes `opened MS` or `resolved MS` with the service as key, exactly once, and may print `{"note": "..."}`.

@@ -145,10 +145,20 @@ pub fn processor(bench: &Bench<'_>, ground: &Ground, load: &Load, input: &Input,
     let group = bench.unique("processor");
     let mut child = bench.processor(ground, &group, Time::Simulated)?;
     let mut offsets = Offsets::new(ground, &group, ground.spans()?)?;
-    let seen = watch::until(input.records, &mut child, &mut offsets, bench.stop, bench.telling(told, input.records))?;
+    let (mut tell, mut before) = (bench.telling(told, input.records), None);
+    let stored = || bench.disk.as_ref().map(|disk| disk.stored(ground));
+    let seen = watch::until(input.records, &mut child, &mut offsets, bench.stop, |done| {
+        tell(done);
+        if before.is_none() && watch::is_warm(done, input.records) {
+            before = Some((done, stored()));
+        }
+    })?;
     child.stop();
     bench.tell.progress(&format!("{told}: reading back what it wrote"));
-    let written = written::read(ground, input, load.steady_from())?;
+    let mut written = written::read(ground, input, load.steady_from())?;
+    if let (Some((done, Some(before))), Some(after)) = (before, stored()) {
+        written.stored_share = Some(before.share_until(&after, 1.0 - done as f64 / input.records as f64));
+    }
     Error::unless_equal("records that nobody can decode among the dead letters", input.poison, written.poison)?;
     let events = events::ours(ground)?;
     let (count, written) = (Some(events::count(&events)), Some(written));

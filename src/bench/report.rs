@@ -171,5 +171,9 @@ fn written(out: &mut String, ours: &Lane) -> std::fmt::Result {
         let bytes = if written.steady_share.is_some() { part.steady_bytes } else { part.bytes };
         format!("{name} {} kB", grouped(bytes as f64 / 1e3))
     });
-    writeln!(out, "{})", parts.collect::<Vec<_>>().join(", "))
+    writeln!(out, "{})", parts.collect::<Vec<_>>().join(", "))?;
+    match written.stored_share {
+        Some(share) => writeln!(out, "stored for a byte stored of the input, packed as it was sent: {share:.3}"),
+        None => Ok(()),
+    }
 }

@@ -20,6 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Warm is after this share of the records.
 const COLD: f64 = 0.4;
 
+/// Is the rest what counts as warm?
+pub fn is_warm(done: u64, expected: u64) -> bool {
+    done as f64 >= COLD * expected as f64
+}
+
 /// How far something is.
 pub trait Progress {
     /// Waits for news, not longer than a look takes; records done so far.

@@ -29,6 +29,8 @@ pub struct Written {
     pub poison: u64,
     /// Steady bytes written for a byte read; none if no cut was steady.
     pub steady_share: Option<f64>,
+    /// The same of the bytes that the broker stored, over the last 60 % of the readings; none if its files cannot be seen.
+    pub stored_share: Option<f64>,
 }
 
 /// Reads the outputs back. Steady begins, in each partition, with the first rollup of a cut at or after `steady_from`;

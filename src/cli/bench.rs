@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 
+use crate::bench::disk::Disk;
 use crate::bench::load::Load;
 use crate::bench::peer::Peer;
 use crate::bench::report::Report;
@@ -159,6 +160,7 @@ fn measure(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
     let bench = Bench {
         settings: connect.reach("ops-bench")?.0,
         prefix: format!("{}{:x}-{:x}.", args.topic_prefix, now_ms(), std::process::id()),
+        disk: local.as_ref().map(|kafka| Disk(kafka.log())),
         program: std::env::current_exe().context("finding this program")?,
         client_flags: args.settings.iter().map(|(key, value)| format!("--kafka={key}={value}")).collect(),
         partitions: args.partitions,

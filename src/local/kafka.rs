@@ -26,6 +26,9 @@ const CLUSTER_ID: &str = "aG1zLW9wcy1sb2NhbC0wMQ";
 /// A free port may be taken by somebody else before the broker binds it; new ports are tried this often.
 const ATTEMPTS: u32 = 3;
 
+/// Beside the broker's other files.
+const LOG: &str = "data";
+
 /// How the broker's JVM is set up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
@@ -192,6 +195,11 @@ impl LocalKafka {
         watchdog::exit_status(&self.scratch).is_some() || !self.scratch.exists()
     }
 
+    /// The directory that holds its log.
+    pub fn log(&self) -> PathBuf {
+        self.scratch.join(LOG)
+    }
+
     /// The directory that holds the broker's files while it lives.
     pub fn scratch(&self) -> &Path {
         &self.scratch
@@ -288,7 +296,7 @@ fn server_properties(
     set("controller.quorum.voters", format!("1@127.0.0.1:{controller}"));
     set("listeners", format!("PLAINTEXT://{bind}:{port},CONTROLLER://127.0.0.1:{controller}"));
     set("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}"));
-    set("log.dirs", scratch.join("data").display().to_string());
+    set("log.dirs", scratch.join(LOG).display().to_string());
     properties.extend(overrides.clone());
     properties
 }
