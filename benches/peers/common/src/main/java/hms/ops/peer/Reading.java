@@ -16,7 +16,7 @@ public final class Reading {
         (byte) 0xc3, 0x01, (byte) 0xa4, (byte) 0xcd, 0x54, (byte) 0x8e, 0x3f, (byte) 0x98, (byte) 0xb6, (byte) 0xd8
     };
 
-    private static final byte[] SENSOR = {'l', 'a', 't', 'e', 'n', 'c', 'y'};
+    private static final byte[] SENSOR = "queue_time_seconds".getBytes(StandardCharsets.US_ASCII);
     private static final VarHandle LONG =
             MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
@@ -41,7 +41,7 @@ public final class Reading {
         return new String(bytes, serviceFrom, serviceTo - serviceFrom, StandardCharsets.UTF_8);
     }
 
-    /** Reads a value; false if it is not a reading of a service's latency. */
+    /** Reads a value; false if it is not a reading of the one sensor that services have. */
     public boolean decode(byte[] value) {
         if (value == null || value.length < HEADER.length || !Arrays.equals(value, 0, 10, HEADER, 0, 10)) {
             return false;

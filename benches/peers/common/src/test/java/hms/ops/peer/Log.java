@@ -14,7 +14,7 @@ import java.util.TreeMap;
 public final class Log {
     public record Entry(String service, long stamp, long ts, double value, boolean poison) {
         public byte[] bytes() {
-            byte[] whole = Log.encode(service, "latency", ts, value);
+            byte[] whole = Log.encode(service, "queue_time_seconds", ts, value);
             return poison ? Arrays.copyOf(whole, whole.length - 1) : whole;
         }
     }

@@ -35,7 +35,7 @@ class ReadingTest {
 
     @Test
     void aReadingComesBackAndNoPartOfItDoes() {
-        byte[] bytes = Log.encode("s000001", "latency", 1_700_000_000_123L, 2.5);
+        byte[] bytes = Log.encode("s000001", "queue_time_seconds", 1_700_000_000_123L, 2.5);
         var reading = new Reading();
         assertTrue(reading.decode(bytes));
         byte[] service = Arrays.copyOfRange(bytes, reading.serviceFrom, reading.serviceTo);
@@ -47,7 +47,7 @@ class ReadingTest {
         }
         assertFalse(reading.decode(Arrays.copyOf(bytes, bytes.length + 1)));
         assertFalse(reading.decode(null));
-        assertFalse(reading.decode(Log.encode("s000001", "latencies", 1, 1)));
-        assertFalse(reading.decode(Log.encode("s000001", "latency", 1, Double.NaN)));
+        assertFalse(reading.decode(Log.encode("s000001", "queue_time", 1, 1)));
+        assertFalse(reading.decode(Log.encode("s000001", "queue_time_seconds", 1, Double.NaN)));
     }
 }
