@@ -195,8 +195,9 @@ impl Settings {
     /// (`auto.offset.reset=error`) and never committed behind our back.
     pub(super) fn consumer(&self) -> ClientConfig {
         let mut config = self.base(PRODUCER_ONLY);
+        // More that waits is more that has left the cache by the time it is read.
         // The default of a second for `fetch.queue.backoff.ms` is behind most reports of slow consumers.
-        let ours = [("fetch.wait.max.ms", "50"), ("queued.min.messages", "200000")];
+        let ours = [("fetch.wait.max.ms", "50"), ("queued.min.messages", "20000")];
         self.defaults(&mut config, &ours);
         config
             .set("fetch.queue.backoff.ms", "5")

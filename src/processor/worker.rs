@@ -40,8 +40,10 @@ mod setbacks;
 const POLL: Duration = Duration::from_millis(20);
 /// How often records are taken, [`GROUP`] at most, between two looks at the clock.
 const TURNS: usize = 32;
-/// After an incident a commit does not wait for the interval, but neither do commits follow each other back to back.
+/// After an incident a commit does not wait for the interval, but neither do commits follow each other back to back:
 const HURRY: Duration = Duration::from_millis(20);
+/// of a worker's time they take no more than a fifth.
+const WORK_FOR_COMMIT: u32 = 4;
 const TICK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Being fenced so often within [`FENCED_WITHIN`] means that somebody else uses our name. A few times are in the order
 /// of things: whoever takes a partition over that was not given up in order fences its last owner, however alive, and
@@ -75,6 +77,8 @@ struct Session {
     /// An incident is waiting to be published.
     hurry: bool,
     committed_at: Instant,
+    /// What that took.
+    commit_took: Duration,
     /// What went wrong inside a rebalance, which cannot return it.
     failure: Option<Error>,
 }
@@ -136,6 +140,7 @@ impl Worker {
             dirty: false,
             hurry: false,
             committed_at: Instant::now(),
+            commit_took: Duration::ZERO,
             failure: None,
         };
         while !self.stop.load(Ordering::Relaxed) {
@@ -179,8 +184,7 @@ impl Session {
 
     /// Something is uncommitted and nothing was there to read: waits for more until the commit is due.
     fn wait_for_more(&mut self, consumer: &GroupConsumer) -> Result<()> {
-        let wanted = if self.hurry { HURRY } else { self.shared.commit_interval };
-        let left = wanted.saturating_sub(self.committed_at.elapsed()).min(POLL);
+        let left = self.commit_pause().saturating_sub(self.committed_at.elapsed()).min(POLL);
         self.poll(consumer, left).map(drop)
     }
 
@@ -224,8 +228,13 @@ impl Session {
     }
 
     fn is_commit_due(&self) -> bool {
-        let since = self.committed_at.elapsed();
-        self.dirty && (since >= self.shared.commit_interval || (self.hurry && since >= HURRY))
+        self.dirty && self.committed_at.elapsed() >= self.commit_pause()
+    }
+
+    /// From one commit to the next.
+    fn commit_pause(&self) -> Duration {
+        let interval = self.shared.commit_interval;
+        if self.hurry { HURRY.max(self.commit_took * WORK_FOR_COMMIT).min(interval) } else { interval }
     }
 
     fn step(&mut self, message: &Message<'_>, decoded: &Decoded<'_>) -> Result<()> {
@@ -332,8 +341,10 @@ impl Session {
         if self.tasks.is_empty() {
             return Ok(());
         }
+        let began = Instant::now();
         let offsets = self.prepare(consumer, released)?;
         let outcome = self.shared.commit(&mut self.producer, consumer, &offsets)?;
+        self.commit_took = began.elapsed();
         self.post(outcome)
     }
 
