@@ -250,7 +250,7 @@ mod tests {
         let (mut records, mut value, mut first, mut last) = (load.records(), Vec::new(), 0, 0);
         while let Some(made) = records.next(&mut value) {
             first += u32::from(made.key == "service-000000");
-            last += u32::from(made.key == "s000099");
+            last += u32::from(made.key == "service-000099");
         }
         assert!(first > 20 * last && last > 0, "{first} {last}");
     }

@@ -77,7 +77,7 @@ fn a_peer_that_decides_otherwise_is_exit_code_1_and_the_difference_is_named() {
     let text = String::from_utf8(output.stdout).unwrap();
     let mut told = text.lines().skip_while(|line| !line.contains("its events DIFFER")).skip(1);
     let difference = told.next().unwrap_or_else(|| panic!("no difference is told: {text}")).trim();
-    assert!(difference.starts_with("s0000") && difference.ends_with(" there"), "{text}");
+    assert!(difference.starts_with("service-0000") && difference.ends_with(" there"), "{text}");
     assert!(difference.matches("opened").count() == 2, "{text}");
     assert_eq!(
         told.next().map(str::trim),
