@@ -154,18 +154,19 @@ fn assigned(text: &str) -> Option<Range<usize>> {
 }
 
 fn known(text: &str) -> Option<Range<usize>> {
-    VALUES
-        .iter()
-        .filter_map(|(prefix, least)| {
-            text.match_indices(prefix).find_map(|(start, _)| {
-                let alone = !text[..start].chars().next_back().is_some_and(char::is_alphanumeric);
-                let body = &text[start + prefix.len()..];
-                let length =
-                    body.find(|c: char| !is_key_char(c) && !matches!(c, '.' | '/' | '+' | '=')).unwrap_or(body.len());
-                (alone && length >= *least).then_some(start..start + prefix.len() + length)
-            })
+    let mut before = None;
+    text.char_indices().find_map(|(start, c)| {
+        // It stands alone.
+        if before.replace(c).is_some_and(char::is_alphanumeric) {
+            return None;
+        }
+        VALUES.iter().find_map(|(prefix, least)| {
+            let body = text[start..].strip_prefix(prefix)?;
+            let length =
+                body.find(|c: char| !is_key_char(c) && !matches!(c, '.' | '/' | '+' | '=')).unwrap_or(body.len());
+            (length >= *least).then_some(start..start + prefix.len() + length)
         })
-        .min_by_key(|range| range.start)
+    })
 }
 
 fn block(text: &str) -> Option<Range<usize>> {
