@@ -162,12 +162,13 @@ impl Records<'_> {
         }
     }
 
-    /// Good is 5 to 25; one in five hundred is bad, and half of a bad phase.
+    /// Good is 5 to 25, to the thousandth; one in five hundred is bad, and half of a bad phase.
     fn value(&mut self, service: u32, after: i64) -> f64 {
         let bad = if self.load.is_bad_phase(service, after) { 0.5 } else { 0.002 };
         let is_bad = self.dice.chance(bad);
-        let within = self.dice.fraction() * 20.0;
-        if is_bad { THRESHOLD + 1.0 + within } else { 5.0 + within }
+        let within = self.dice.below(20_000) as f64 / 1e3;
+        let value = within + if is_bad { THRESHOLD + 1.0 } else { 5.0 };
+        (value * 1e3).round() / 1e3
     }
 }
 

@@ -16,6 +16,7 @@
 
 pub mod action;
 mod binary;
+mod decimals;
 mod flat;
 pub mod format;
 pub mod incident;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::binary::{Cursor, Fault, put_blocks, put_bytes, put_count, put_double, put_long};
 use super::reading::put_attributes;
-use super::{Error, ROLLUP, STATE, flat};
+use super::{Error, ROLLUP, STATE, decimals, flat};
 use crate::model::state::{Centroid, LatestReading, PartitionRecord, Rollup, RollupPane, ServiceRecord};
 
 /// What a record of `ops.state` holds.
@@ -71,11 +71,31 @@ pub fn encode_rollup(rollup: &Rollup, out: &mut Vec<u8>) {
         put_double(out, latest.value);
         put_attributes(out, &latest.attributes);
     });
-    put_blocks(out, rollup.values.iter(), |out, value| put_double(out, *value));
+    put_values(out, &rollup.values);
     put_blocks(out, rollup.centroids.iter(), |out, centroid| {
         put_double(out, centroid.mean);
         put_double(out, centroid.weight);
     });
+}
+
+/// As whole numbers of their last decimal, if they are decimals.
+fn put_values(out: &mut Vec<u8>, values: &[f64]) {
+    let decimals = decimals::of(values);
+    let (doubles, scaled) = if decimals.is_some() { (&values[..0], values) } else { (values, &values[..0]) };
+    let decimals = decimals.unwrap_or(0);
+    put_blocks(out, doubles.iter(), |out, value| put_double(out, *value));
+    put_long(out, decimals as i64);
+    put_blocks(out, scaled.iter(), |out, value| put_long(out, decimals::whole(*value, decimals).unwrap_or_default()));
+}
+
+fn values(cursor: &mut Cursor<'_>) -> Result<Vec<f64>, Fault> {
+    let mut values = cursor.array(Cursor::double)?;
+    let decimals = usize::try_from(cursor.int()?).unwrap_or(usize::MAX);
+    cursor.blocks(|cursor| {
+        values.push(decimals::value(cursor.long()?, decimals).ok_or(Fault::Malformed("decimals"))?);
+        Ok(())
+    })?;
+    Ok(values)
 }
 
 /// Reads a value of `ops.rollups`.
@@ -97,7 +117,7 @@ pub fn decode_rollup(value: &[u8]) -> Result<Rollup, Error> {
             seen: cursor.long()?,
             panes: panes(cursor)?,
             latest: cursor.array(latest)?,
-            values: cursor.array(Cursor::double)?,
+            values: values(cursor)?,
             centroids: cursor.array(|cursor| Ok(Centroid { mean: cursor.double()?, weight: cursor.double()? }))?,
         })
     })
@@ -169,7 +189,10 @@ mod tests {
         let lists = (
             prop::collection::vec(panes(), 0..4),
             prop::collection::vec(latest_readings(), 0..3),
-            prop::collection::vec(double(), 0..32),
+            prop_oneof![
+                prop::collection::vec(double(), 0..32),
+                prop::collection::vec((-99_999..99_999_i32).prop_map(|n| f64::from(n) / 1e3), 0..32),
+            ],
             prop::collection::vec(centroid, 0..9),
         );
         (names, longs, doubles, count(), count(), lists).prop_map(
