@@ -151,7 +151,7 @@ impl Series {
         let sketch = self.pending.sketch();
         self.keep(&sketch, next);
         sketch.write(&mut rollup);
-        rollup.panes = std::mem::take(&mut self.pending.panes);
+        rollup.panes = self.pending.panes.clone();
         rollup.latest = self.latest.publish(settled);
         self.pending.clear();
         Some(rollup)
@@ -249,10 +249,11 @@ impl Pending {
         Sketch::of(&self.values, self.first_ts, self.last_ts)
     }
 
-    /// Keeps the room that the values had: the next cut will have about as many.
+    /// Keeps the room that values and panes had: the next cut will have about as many.
     fn clear(&mut self) {
-        let mut values = std::mem::take(&mut self.values);
+        let (mut values, mut panes) = (std::mem::take(&mut self.values), std::mem::take(&mut self.panes));
         values.clear();
-        *self = Self { values, ..Self::default() };
+        panes.clear();
+        *self = Self { values, panes, ..Self::default() };
     }
 }
