@@ -79,7 +79,7 @@ impl Child {
     pub fn usage(&mut self) -> Usage {
         let leader = self.process.id();
         if self.searched.is_none_or(|at| at.elapsed() >= SEARCH) {
-            for pid in processes().filter(|pid| stat(*pid).is_some_and(|stat| stat.group == leader)) {
+            for (pid, _) in members(leader) {
                 self.seen.entry(pid).or_default();
             }
             self.searched = Some(Instant::now());
@@ -117,12 +117,10 @@ impl Child {
         lines.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
     }
 
-    /// Kills it without warning, and waits until it is gone.
+    /// Kills it without warning, and waits until all of it is gone.
     pub fn kill(mut self) {
-        self.signal(libc::SIGKILL);
-        // Gone already is as good.
-        let _ = self.process.wait();
         self.ended = true;
+        self.kill_group();
     }
 
     /// Ends it in order.
@@ -140,8 +138,18 @@ impl Child {
         while self.process.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
             thread::sleep(LOOK);
         }
+        self.kill_group();
+    }
+
+    /// A signal is sent, not obeyed, when the call returns; and whose parent is gone nobody here can wait for.
+    fn kill_group(&mut self) {
         self.signal(libc::SIGKILL);
+        // Gone already is as good.
         let _ = self.process.wait();
+        let deadline = Instant::now() + GRACE;
+        while Instant::now() < deadline && members(self.process.id()).any(|(_, stat)| !stat.ended) {
+            thread::sleep(LOOK);
+        }
     }
 
     fn signal(&self, signal: i32) {
@@ -169,12 +177,16 @@ fn listen(name: &str, stderr: impl Read, lines: &Mutex<VecDeque<String>>) {
     }
 }
 
-fn processes() -> impl Iterator<Item = u32> {
+/// The processes of a group.
+fn members(group: u32) -> impl Iterator<Item = (u32, Stat)> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(move |pid| Some((pid, stat(pid)?))).filter(move |(_, stat)| stat.group == group)
 }
 
 struct Stat {
+    /// Dead, and nobody has asked how yet.
+    ended: bool,
     group: u32,
     cpu_s: f64,
 }
@@ -186,7 +198,11 @@ fn stat(pid: u32) -> Option<Stat> {
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
     // SAFETY: no memory is touched.
     let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
-    Some(Stat { group: u32::try_from(number(2)?).ok()?, cpu_s: (number(11)? + number(12)?) as f64 / ticks_per_second })
+    Some(Stat {
+        ended: matches!(*fields.first()?, "Z" | "X"),
+        group: u32::try_from(number(2)?).ok()?,
+        cpu_s: (number(11)? + number(12)?) as f64 / ticks_per_second,
+    })
 }
 
 /// The high-water mark of the resident memory.
@@ -217,9 +233,20 @@ mod tests {
         assert!(members.len() >= 2, "{members:?}");
         child.check().unwrap();
         child.stop();
-        // A zombie that nobody waits for still has a name.
-        let lives = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|text| !text.contains(") Z"));
-        assert!(!members.iter().any(lives), "{members:?}");
+        assert!(!members.iter().any(|pid| stat(*pid).is_some_and(|stat| !stat.ended)), "{members:?}");
+    }
+
+    #[test]
+    fn whoever_does_not_listen_is_gone_when_the_end_returns() {
+        // Many, so that some would still be dying.
+        let mut child = shell("for i in $(seq 40); do sh -c 'trap \"\" TERM; sleep 60 & wait' & done; echo done; wait");
+        let group = child.process.id();
+        let mut line = String::new();
+        BufReader::new(child.stdout().unwrap()).read_line(&mut line).unwrap();
+        assert!(members(group).count() > 40);
+        child.stop();
+        let left: Vec<u32> = members(group).filter(|(_, stat)| !stat.ended).map(|(pid, _)| pid).collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 
     #[test]
