@@ -37,6 +37,8 @@ named! {
         AfterPoll = "after_poll",
         /// Processor: the core was stepped, nothing of it is sent.
         AfterStep = "after_step",
+        /// Processor: a transaction is ending, and what came of a record after it waits for the outcome.
+        EffectsHeld = "effects_held",
         /// Processor: outputs are in the open transaction, delivered, without offsets.
         AfterProduce = "after_produce",
         /// The offsets are in the transaction, which is not committed.
@@ -93,6 +95,8 @@ named! {
         DeadLettersDropped = "dead_letters_dropped",
         /// Processor: after an abort it goes on with the state and the positions that it has.
         NoRewind = "no_rewind",
+        /// Processor: what waited for the outcome of a transaction is published although that was given up.
+        HeldAfterAbort = "held_after_abort",
         /// Processor: the records from the last cut to the committed offset are not stepped in a restore.
         RestoreWithoutReplay = "restore_without_replay",
         /// Processor: a restore reads no rollups.

@@ -34,6 +34,8 @@ mod held;
 mod local;
 #[path = "oracle/mod.rs"]
 mod oracle;
+#[path = "kafka/outbox.rs"]
+mod outbox;
 #[path = "kafka/pager.rs"]
 mod pager;
 #[path = "kafka/processor.rs"]

@@ -77,11 +77,12 @@ impl Race {
     }
 }
 
-/// Runs `runs` rounds.
+/// Runs `warm_ups` rounds in which only the processor runs and nothing is noted, then `runs` rounds. A broker is a JVM:
+/// one that has just been started compiles what transactions need for a minute, beside whoever comes first.
 ///
 /// # Errors
 /// Something could not be run to its end, or records were lost.
-pub fn run(bench: &Bench<'_>, load: &Load, peers: &[Peer], runs: usize) -> Result<Race> {
+pub fn run(bench: &Bench<'_>, load: &Load, peers: &[Peer], warm_ups: usize, runs: usize) -> Result<Race> {
     let mut ground = bench.ground("", Time::Simulated)?;
     let (input, filled_per_second) = bench.fill(&ground, load)?;
     let peer_lanes = peers.iter().map(|peer| (peer.name.as_str(), true));
@@ -92,6 +93,9 @@ pub fn run(bench: &Bench<'_>, load: &Load, peers: &[Peer], runs: usize) -> Resul
             Lane { name, is_peer, runs, median, notes }
         })
         .collect();
+    for round in 1..=warm_ups {
+        processor(bench, &ground, load, &input, &format!("warming up the broker, {round} of {warm_ups}"))?;
+    }
     let mut expected: Option<Events> = None;
     for round in 1..=runs {
         let at = |name: &str| format!("round {round} of {runs}: {name}");

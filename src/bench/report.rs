@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::delay::Delay;
 use super::figure::{Figures, grouped};
 use super::growth::Point;
+use super::load::Load;
 use super::race::{Lane, PROCESSOR, Race};
 use super::restore::Restore;
 
@@ -42,17 +43,19 @@ impl Report {
     }
 }
 
-/// Medians.
-fn restore(out: &mut String, seen: &Restore) -> std::fmt::Result {
-    let load = &seen.load;
-    writeln!(
-        out,
-        "\nrestore: killed after {} readings of {} services, {} a second of simulated time, windows of {} s",
+fn described(load: &Load) -> String {
+    format!(
+        "{} readings of {} services, {} a second of simulated time, windows of {} s",
         grouped(load.readings as f64),
         grouped(f64::from(load.series)),
         grouped(load.rate),
         load.window_ms / 1_000,
-    )?;
+    )
+}
+
+/// Medians.
+fn restore(out: &mut String, seen: &Restore) -> std::fmt::Result {
+    writeln!(out, "\nrestore: killed after {}", described(&seen.load))?;
     let [first, last, cpu, peak] = seen.medians();
     let (lives, all) = (seen.first_commit_s.len(), seen.first_commit_s.iter().map(|s| format!("{s:.2}")));
     writeln!(
@@ -95,16 +98,7 @@ fn growth(out: &mut String, points: &[Point]) -> std::fmt::Result {
 }
 
 fn throughput(out: &mut String, race: &Race) -> std::fmt::Result {
-    let load = &race.load;
-    writeln!(
-        out,
-        "throughput: {} readings of {} services, {} a second of simulated time, windows of {} s, {} partitions",
-        grouped(load.readings as f64),
-        grouped(f64::from(load.series)),
-        grouped(load.rate),
-        load.window_ms / 1_000,
-        load.partitions,
-    )?;
+    writeln!(out, "throughput: {}, {} partitions", described(&race.load), race.load.partitions)?;
     let runs = race.lanes.first().map_or(0, |lane| lane.runs.len());
     let filled = grouped(race.filled_per_second);
     writeln!(out, "filled at {filled}/s; medians of {runs} runs; warm: the last 60 % of the readings\n")?;

@@ -22,7 +22,7 @@ use super::alter;
 use super::context::Plain;
 use super::error::{Error, Place};
 use super::offsets::patient;
-use super::record::{Committed, metadata_of, partition_list};
+use super::record::{Committed, metadata_of, number, partition_list};
 use super::settings::Settings;
 use super::verdict::Verdict;
 use crate::model::topic_files::Topic;
@@ -262,10 +262,7 @@ impl Admin {
         let entries = list.elements();
         let entries = entries.iter().zip(metadata_of(&list)).map(|(entry, metadata)| Committed {
             partition: entry.partition(),
-            offset: match entry.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            },
+            offset: number(entry.offset()),
             metadata,
         });
         Ok(entries.collect())

@@ -1,18 +1,16 @@
 //! The limit: a consumer that does nothing but count. What it reaches is what the client library reaches, with the
 //! settings of a member of the processor's group; for benchmarks alone.
 
-use std::ffi::CString;
-use std::ptr;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
-use rdkafka::bindings as native;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 
 use super::context::Plain;
 use super::error::{Error, Place};
+use super::intake::{Intake, Taken};
 use super::settings::Settings;
 use super::verdict::Verdict;
 
@@ -22,15 +20,13 @@ const WAIT: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Records between two calls of the caller's.
 const TELL_EVERY: u64 = 8_192;
-/// Records that one call of the batch form takes at most.
-const BATCH: usize = 512;
 
 /// How records are taken from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// One a call, `BaseConsumer::poll`: the client's own face.
     Poll,
-    /// Hundreds a call, `rd_kafka_consume_batch_queue` on the queues of the partitions.
+    /// Hundreds a call, from a queue to which those of the partitions are led: as the processor takes them.
     Batch,
 }
 
@@ -41,6 +37,13 @@ pub struct Seen {
     pub records: u64,
     /// Bytes of their keys and values.
     pub bytes: u64,
+}
+
+impl Seen {
+    fn note(&mut self, bytes: usize) {
+        self.records += 1;
+        self.bytes += bytes as u64;
+    }
 }
 
 /// One partition to be counted: its number, the first offset and the one after the last. Without holes: written outside of
@@ -65,18 +68,22 @@ pub fn count(
     for (partition, start, _) in spans {
         list.add_partition_offset(topic, *partition, Offset::Offset(*start)).map_err(failed())?;
     }
-    client.assign(&list).map_err(failed())?;
-    let queues = match form {
-        Form::Poll => Vec::new(),
-        Form::Batch => spans.iter().map(|(partition, ..)| Queue::of(&client, topic, *partition)).collect(),
+    // Dropped before the client.
+    let mut intake = match form {
+        Form::Poll => None,
+        Form::Batch => Some(Intake::new(&client)?),
     };
+    if let Some(intake) = &intake {
+        spans.iter().try_for_each(|(partition, ..)| intake.lead(&client, topic, *partition))?;
+    }
+    client.assign(&list).map_err(failed())?;
     let expected = spans.iter().map(|(_, start, end)| u64::try_from(end - start).unwrap_or(0)).sum();
     let (mut seen, mut told, mut came) = (Seen::default(), 0, Instant::now());
     while seen.records < expected {
         let before = seen.records;
-        match form {
-            Form::Poll => poll(&client, &mut seen).map_err(failed())?,
-            Form::Batch => batch(&client, &queues, &mut seen)?,
+        match &mut intake {
+            None => poll(&client, WAIT, &mut seen).map_err(failed())?,
+            Some(intake) => batch(&client, intake, &mut seen).map_err(failed())?,
         }
         if seen.records - told >= TELL_EVERY {
             (told, came) = (seen.records, Instant::now());
@@ -90,73 +97,38 @@ pub fn count(
     Ok(seen)
 }
 
-/// Takes one record.
-fn poll(client: &BaseConsumer<Plain>, seen: &mut Seen) -> Result<(), KafkaError> {
-    match client.poll(WAIT) {
-        Some(Ok(message)) => {
-            seen.records += 1;
-            seen.bytes += (message.payload_len() + message.key_len()) as u64;
-            Ok(())
-        }
-        None | Some(Err(KafkaError::PartitionEOF(_))) => Ok(()),
-        Some(Err(error)) if Verdict::of(&error) == Verdict::Retry => Ok(()),
-        Some(Err(error)) => Err(error),
-    }
-}
-
-/// Takes what is there, of each partition in turn; errors come by the client's own queue.
-fn batch(client: &BaseConsumer<Plain>, queues: &[Queue], seen: &mut Seen) -> Result<(), Error> {
-    let before = seen.records;
-    queues.iter().for_each(|queue| queue.take(seen));
-    // Several queues cannot be waited for together; a moment is not worth more.
-    let wait = if seen.records == before { Duration::from_millis(1) } else { Duration::ZERO };
+/// Takes one record, or hears of an error.
+fn poll(client: &BaseConsumer<Plain>, wait: Duration, seen: &mut Seen) -> Result<(), KafkaError> {
     match client.poll(wait) {
-        Some(Err(error)) if Verdict::of(&error) != Verdict::Retry && !matches!(error, KafkaError::PartitionEOF(_)) => {
-            Err(Error::client("counting a topic", Place::none())(error))
-        }
-        // A record that was on the way while its queue was taken aside.
         Some(Ok(message)) => {
-            seen.records += 1;
-            seen.bytes += (message.payload_len() + message.key_len()) as u64;
+            seen.note(message.payload_len() + message.key_len());
             Ok(())
         }
-        _ => Ok(()),
+        None => Ok(()),
+        Some(Err(error)) => unless_mended(error),
     }
 }
 
-/// The queue of one partition, taken aside from the client's common one.
-struct Queue(*mut native::rd_kafka_queue_t);
-
-impl Queue {
-    fn of(client: &BaseConsumer<Plain>, topic: &str, partition: i32) -> Self {
-        let topic = CString::new(topic).unwrap_or_default();
-        // SAFETY: the client is alive; the name is copied; the queue is ours to destroy.
-        unsafe {
-            let queue = native::rd_kafka_queue_get_partition(client.client().native_ptr(), topic.as_ptr(), partition);
-            native::rd_kafka_queue_forward(queue, ptr::null_mut());
-            Self(queue)
-        }
-    }
-
-    fn take(&self, seen: &mut Seen) {
-        let mut messages = [ptr::null_mut(); BATCH];
-        // SAFETY: the queue is alive; what comes back are that many messages, ours to destroy, each once.
-        unsafe {
-            let number = native::rd_kafka_consume_batch_queue(self.0, 0, messages.as_mut_ptr(), BATCH);
-            for message in &messages[..usize::try_from(number).unwrap_or(0)] {
-                if (**message).err == native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
-                    seen.records += 1;
-                    seen.bytes += ((**message).len + (**message).key_len) as u64;
-                }
-                native::rd_kafka_message_destroy(*message);
+/// Takes what is there; the client's own errors come by its own queue.
+fn batch(client: &BaseConsumer<Plain>, intake: &mut Intake, seen: &mut Seen) -> Result<(), KafkaError> {
+    intake.fill(WAIT);
+    while let Some(taken) = intake.next() {
+        match taken {
+            Taken::Record(message) => {
+                seen.note(message.value().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len));
             }
+            Taken::End { .. } => {}
+            Taken::Failed { error, .. } => unless_mended(error)?,
         }
     }
+    poll(client, Duration::ZERO, seen)
 }
 
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: it was given to us to destroy, once. It dies before its client, which is declared before it.
-        unsafe { native::rd_kafka_queue_destroy(self.0) }
+/// The client mends the rest by itself.
+fn unless_mended(error: KafkaError) -> Result<(), KafkaError> {
+    match error {
+        KafkaError::PartitionEOF(_) => Ok(()),
+        error if Verdict::of(&error) == Verdict::Retry => Ok(()),
+        error => Err(error),
     }
 }

@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
-use super::context;
+use super::context::{self, UNNOTED};
 use super::error::{Error, Place};
 use super::record::Record;
 use super::settings::Settings;
@@ -56,7 +56,7 @@ impl Bulk {
     pub fn send(&mut self, record: &Record<'_>, patience: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + patience;
         let record = Record { topic: &self.topic, ..*record };
-        let mut outgoing = record.outgoing_untold();
+        let mut outgoing = record.outgoing(UNNOTED);
         while let Err((error, back)) = self.client.send(outgoing) {
             if error.rdkafka_error_code() != Some(Code::QueueFull) || Instant::now() >= deadline {
                 return Err(Error::client("filling a topic", record.place())(error));
@@ -111,9 +111,9 @@ impl ClientContext for Refusals {
 }
 
 impl ProducerContext for Refusals {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, _: usize) {
         if let Err((error, _)) = result {
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
             *refused.entry(error.to_string()).or_default() += 1;
@@ -146,7 +146,7 @@ impl Appender {
     /// Refused, or no answer.
     pub fn append(&self, record: &Record<'_>, patience: Duration) -> Result<i64, Error> {
         let failed = |error| Error::client("appending a record", record.place())(error);
-        self.client.send(record.outgoing_untold()).map_err(|(error, _)| failed(error))?;
+        self.client.send(record.outgoing(UNNOTED)).map_err(|(error, _)| failed(error))?;
         self.client.flush(patience).map_err(failed)?;
         let answer = self.client.context().answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         answer.unwrap_or(Err(KafkaError::MessageProduction(Code::MessageTimedOut))).map_err(failed)
@@ -166,9 +166,9 @@ impl ClientContext for LastTime {
 }
 
 impl ProducerContext for LastTime {
-    type DeliveryOpaque = ();
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, _: usize) {
         let answer = match result {
             Ok(message) => Ok(message.timestamp().to_millis().unwrap_or(0)),
             Err((error, _)) => Err(error.clone()),

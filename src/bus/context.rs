@@ -48,10 +48,10 @@ pub(super) struct Deliveries {
 /// See [`Deliveries`].
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    /// Which transaction the tickets below belong to; reports of an earlier one are not mixed in.
+    /// Which transaction the notes below belong to; reports of an earlier one are not mixed in.
     round: u32,
-    /// By ticket: the offset, once delivered.
-    offsets: Vec<Option<i64>>,
+    /// By note: the offset at which the last record of that note was delivered.
+    offsets: BTreeMap<u32, i64>,
     /// Records delivered since the last [`Deliveries::take`].
     pub delivered: u64,
     /// Records refused since then, by reason.
@@ -66,7 +66,7 @@ pub(super) struct Log {
 const LOST: [&str; 2] = ["FAIL", "REQTMOUT"];
 
 /// Marks a record whose offset nobody asks for.
-pub(super) const UNTRACKED: usize = usize::MAX;
+pub(super) const UNNOTED: usize = usize::MAX;
 
 impl Deliveries {
     fn lock(&self) -> MutexGuard<'_, Log> {
@@ -80,18 +80,14 @@ impl Deliveries {
         *log = Log { round: log.round.wrapping_add(1), ..Log::default() };
     }
 
-    /// A place for the offset of the next record of this round.
-    pub fn ticket(&self) -> usize {
-        let mut log = self.lock();
-        log.offsets.push(None);
-        pack(log.round, log.offsets.len() - 1)
+    /// What a record carries whose offset is to be kept under `note` in this round.
+    pub fn mark(&self, note: u32) -> usize {
+        pack(self.lock().round, note)
     }
 
-    /// The offset at which a record was delivered.
-    pub fn offset(&self, ticket: usize) -> Option<i64> {
-        let log = self.lock();
-        let (round, index) = unpack(ticket);
-        if round != log.round { None } else { *log.offsets.get(index)? }
+    /// The offset at which the last record of this note was delivered.
+    pub fn offset(&self, note: u32) -> Option<i64> {
+        self.lock().offsets.get(&note).copied()
     }
 
     /// Why the first record that failed in this round did.
@@ -113,13 +109,13 @@ impl Deliveries {
     }
 }
 
-/// Round and index in one word, which is what travels through the client with a record.
-fn pack(round: u32, index: usize) -> usize {
-    ((round as usize) << 32) | index
+/// Round and note in one word, which is what travels through the client with a record.
+fn pack(round: u32, note: u32) -> usize {
+    ((round as usize) << 32) | note as usize
 }
 
-fn unpack(ticket: usize) -> (u32, usize) {
-    ((ticket >> 32) as u32, ticket & 0xffff_ffff)
+fn unpack(mark: usize) -> (u32, u32) {
+    ((mark >> 32) as u32, mark as u32)
 }
 
 impl ClientContext for Deliveries {
@@ -139,17 +135,14 @@ impl ClientContext for Deliveries {
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, mark: usize) {
         let mut log = self.lock();
         match result {
             Ok(message) => {
                 log.delivered += 1;
-                let (round, index) = unpack(ticket);
-                if ticket != UNTRACKED
-                    && round == log.round
-                    && let Some(place) = log.offsets.get_mut(index)
-                {
-                    *place = Some(message.offset());
+                let (round, note) = unpack(mark);
+                if mark != UNNOTED && round == log.round {
+                    log.offsets.insert(note, message.offset());
                 }
             }
             Err((error, _)) => {
@@ -175,14 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_of_an_earlier_round_never_shows_an_offset_of_this_one() {
+    fn a_note_of_an_earlier_round_never_shows_in_this_one() {
         let deliveries = Deliveries::default();
         deliveries.begin();
-        let old = deliveries.ticket();
+        let old = deliveries.mark(7);
+        deliveries.lock().offsets.insert(7, 42);
+        assert_eq!(deliveries.offset(7), Some(42));
         deliveries.begin();
-        let new = deliveries.ticket();
-        deliveries.lock().offsets[0] = Some(42);
-        assert_eq!((deliveries.offset(old), deliveries.offset(new)), (None, Some(42)));
-        assert_eq!(deliveries.offset(UNTRACKED), None);
+        assert_eq!(deliveries.offset(7), None);
+        assert_ne!(unpack(old).0, unpack(deliveries.mark(7)).0);
+        assert_eq!(unpack(old).1, 7);
     }
 }

@@ -23,7 +23,7 @@ use super::intake::{Intake, Taken};
 use super::offsets::{Offsets, PATIENCE, Watermarks, patient};
 use super::orphans::Watch;
 use super::rebalance::{Demand, Demands, Rebalance};
-use super::record::{Committed, Message, PartitionOffset, metadata_of, offset_list, partition_list};
+use super::record::{Committed, Message, PartitionOffset, metadata_of, number, offset_list, partition_list};
 use super::settings::Settings;
 use super::verdict::Verdict;
 
@@ -330,17 +330,13 @@ impl GroupConsumer {
             list.elements().iter().try_for_each(|entry| entry.error())?;
             Ok(list)
         })?;
-        let offset = |offset| match offset {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        };
         let entries = list.elements();
         Ok(entries
             .iter()
             .zip(metadata_of(&list))
             .map(|(entry, metadata)| Committed {
                 partition: entry.partition(),
-                offset: offset(entry.offset()),
+                offset: number(entry.offset()),
                 metadata,
             })
             .collect())

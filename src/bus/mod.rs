@@ -3,7 +3,8 @@
 //! - [`settings`]: which cluster, and which client settings may be passed through.
 //! - [`verdict`], [`error`]: every client error becomes one of five things to do.
 //! - [`record`]: what goes out ([`Record`]) and what comes in ([`Message`]).
-//! - [`transaction`]: the exactly-once producer; one object owns the transaction.
+//! - [`transaction`]: the exactly-once producer; one object owns the transaction. [`outbox`]: its owner goes on while
+//!   a transaction ends.
 //! - [`group`]: the consumer that shares partitions with its group; [`rebalance`] says who owns what.
 //! - [`reader`]: reads partitions without a group: restores, status, replays, tests.
 //! - [`offsets`]: where partitions begin and end.
@@ -27,6 +28,7 @@ mod intake;
 pub mod offsets;
 pub mod onlooker;
 mod orphans;
+pub mod outbox;
 pub mod producer;
 pub mod reader;
 pub mod rebalance;
@@ -39,10 +41,11 @@ pub use admin::{Admin, TopicSpec, TopicState, ping};
 pub use error::Error;
 pub use group::{Event, GroupConsumer, GroupMetadata, Member};
 pub use offsets::{Offsets, Watermarks};
+pub use outbox::{End, Outbox};
 pub use producer::{Flushed, Producer};
 pub use reader::{Isolation, Next, Reader};
 pub use rebalance::Rebalance;
 pub use record::{Committed, Header, Message, PartitionOffset, Record, Timestamp};
 pub use settings::Settings;
-pub use transaction::{Outcome, Ticket, TransactionalProducer, fence};
+pub use transaction::{Outcome, TransactionalProducer, fence};
 pub use verdict::Verdict;

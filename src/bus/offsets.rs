@@ -14,6 +14,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 
 use super::context::Plain;
 use super::error::{Error, Place};
+use super::record::number;
 use super::settings::Settings;
 use super::verdict::Verdict;
 
@@ -117,11 +118,7 @@ impl Offsets {
             .map(|entry| {
                 let place = Place::partition(topic, entry.partition());
                 entry.error().map_err(Error::client("asking for offsets by time", place))?;
-                let offset = match entry.offset() {
-                    Offset::Offset(offset) => Some(offset),
-                    _ => None,
-                };
-                Ok((entry.partition(), offset))
+                Ok((entry.partition(), number(entry.offset())))
             })
             .collect()
     }

@@ -1,12 +1,11 @@
 //! Looks at what a group has committed, again and again, from outside: how far somebody else's work is.
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::topic_partition_list::Offset;
 
 use super::context::Plain;
 use super::error::{Error, Place};
 use super::offsets::patient;
-use super::record::partition_list;
+use super::record::{number, partition_list};
 use super::settings::Settings;
 
 /// Keeps its connection: a look costs one request. Not a member of the group.
@@ -41,10 +40,6 @@ impl Onlooker {
             list.elements().iter().try_for_each(|entry| entry.error())?;
             Ok(list)
         })?;
-        let offset = |offset| match offset {
-            Offset::Offset(offset) => Some(offset),
-            _ => None,
-        };
-        Ok(list.elements().iter().map(|entry| offset(entry.offset())).collect())
+        Ok(list.elements().iter().map(|entry| number(entry.offset())).collect())
     }
 }

@@ -11,7 +11,7 @@ use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
 
-use super::context::{Deliveries, UNTRACKED};
+use super::context::{Deliveries, UNNOTED};
 use super::error::{Error, Place};
 use super::record::Record;
 use super::settings::Settings;
@@ -81,7 +81,7 @@ impl Producer {
     pub fn send(&self, record: &Record<'_>, timeout: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + timeout;
         self.look_up(record.topic, timeout)?;
-        let mut outgoing = record.outgoing(UNTRACKED);
+        let mut outgoing = record.outgoing(UNNOTED);
         loop {
             let refused = if self.in_flight() < self.max_in_flight {
                 match self.client.send(outgoing) {

@@ -11,7 +11,6 @@ use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
-use rdkafka::util::IntoOpaque;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::{Error, Place};
@@ -47,17 +46,8 @@ impl Record<'_> {
         Some(self.headers.iter().fold(empty, insert))
     }
 
-    /// The record as the client takes it; `ticket` comes back with its delivery.
-    pub(super) fn outgoing(&self, ticket: usize) -> BaseRecord<'_, [u8], [u8], usize> {
-        self.with_opaque(ticket)
-    }
-
-    /// The same for a client that does not tell deliveries apart.
-    pub(super) fn outgoing_untold(&self) -> BaseRecord<'_, [u8], [u8], ()> {
-        self.with_opaque(())
-    }
-
-    fn with_opaque<D: IntoOpaque>(&self, delivery_opaque: D) -> BaseRecord<'_, [u8], [u8], D> {
+    /// The record as the client takes it; `mark` comes back with its delivery.
+    pub(super) fn outgoing(&self, mark: usize) -> BaseRecord<'_, [u8], [u8], usize> {
         BaseRecord {
             topic: self.topic,
             partition: Some(self.partition),
@@ -65,12 +55,20 @@ impl Record<'_> {
             key: self.key,
             timestamp: self.timestamp_ms,
             headers: self.native_headers(),
-            delivery_opaque,
+            delivery_opaque: mark,
         }
     }
 
     pub(super) fn place(&self) -> Place {
         Place::partition(self.topic, self.partition)
+    }
+}
+
+/// An offset that is a number.
+pub(super) fn number(offset: Offset) -> Option<i64> {
+    match offset {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
     }
 }
 

@@ -245,9 +245,14 @@ impl Settings {
     pub(super) fn transactional(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.producer();
         let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
-        // Rollups of one cut are much alike: packed they are a fraction.
-        let ours =
-            [("transaction.timeout.ms", &*timeout), ("socket.timeout.ms", &timeout), ("compression.type", "lz4")];
+        // Rollups of one cut are much alike: packed they are a fraction. Nobody sees a record before its transaction is
+        // committed, and the flush before that does not linger: until then batches fill.
+        let ours = [
+            ("transaction.timeout.ms", &*timeout),
+            ("socket.timeout.ms", &timeout),
+            ("compression.type", "lz4"),
+            ("linger.ms", "100"),
+        ];
         self.defaults(&mut config, &ours);
         config.set("transactional.id", transactional_id).set("retry.backoff.ms", "10");
         config.set("debug", "broker").set_log_level(RDKafkaLogLevel::Debug);

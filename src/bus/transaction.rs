@@ -18,7 +18,7 @@
 //! because the lost copy of a request could still end the *next* transaction, or set its offsets back.
 //!
 //! The records' offsets are known after [`TransactionalProducer::flush`], so that they can be committed as
-//! metadata of the same transaction.
+//! metadata of the same transaction. [`super::outbox`] lets a transaction end while its owner goes on.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
 
-use super::context::{Deliveries, UNTRACKED};
+use super::context::{Deliveries, UNNOTED};
 use super::error::{Error, Place};
 use super::group::GroupMetadata;
 use super::record::{PartitionOffset, Record, offset_list};
@@ -44,10 +44,6 @@ const PATIENCE: Duration = TRANSACTION_TIMEOUT;
 
 /// Between two of those calls.
 const PAUSE: Duration = Duration::from_millis(5);
-
-/// Asks for the offset of a record, once the flush has delivered it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(usize);
 
 /// How a commit ended.
 #[derive(Debug)]
@@ -122,23 +118,22 @@ impl TransactionalProducer {
     /// # Errors
     /// `AbortAndRewind`: the transaction is lost, call [`Self::abort`]. `Fatal`: this record can never be sent.
     pub fn send(&mut self, record: &Record<'_>) -> Result<(), Error> {
-        self.enqueue(record, UNTRACKED)
+        self.enqueue(record, UNNOTED)
     }
 
-    /// As [`Self::send`], and keeps a place for the record's offset.
+    /// As [`Self::send`], and keeps the record's offset under a note of the caller's choice.
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub fn send_tracked(&mut self, record: &Record<'_>) -> Result<Ticket, Error> {
+    pub fn send_noted(&mut self, record: &Record<'_>, note: u32) -> Result<(), Error> {
         self.begin()?;
-        let ticket = self.client.client().context().ticket();
-        self.enqueue(record, ticket)?;
-        Ok(Ticket(ticket))
+        let mark = self.client.client().context().mark(note);
+        self.enqueue(record, mark)
     }
 
-    fn enqueue(&mut self, record: &Record<'_>, ticket: usize) -> Result<(), Error> {
+    fn enqueue(&mut self, record: &Record<'_>, mark: usize) -> Result<(), Error> {
         self.begin()?;
-        let mut outgoing = record.outgoing(ticket);
+        let mut outgoing = record.outgoing(mark);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let error = match self.client.send(outgoing) {
@@ -206,9 +201,9 @@ impl TransactionalProducer {
         }
     }
 
-    /// Where a record of the open transaction was delivered; `None` before the flush.
-    pub fn delivered(&self, ticket: Ticket) -> Option<i64> {
-        self.client.client().context().offset(ticket.0)
+    /// Where the last record of this note was delivered; `None` before the flush. Known until the next transaction.
+    pub fn delivered(&self, note: u32) -> Option<i64> {
+        self.client.client().context().offset(note)
     }
 
     /// Commits what was sent together with `offsets`. Give the offsets of *all* partitions the transaction

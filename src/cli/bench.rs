@@ -66,6 +66,9 @@ pub struct Args {
     /// Rounds, of which the medians are shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
+    /// Rounds before those, of the processor alone, that are not counted: a broker that was just started compiles for a while.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    warm_up: u16,
     /// Another program that does the same job (may be repeated).
     #[arg(long = "peer", value_name = "NAME=COMMAND", value_parser = pair)]
     peers: Vec<(String, String)>,
@@ -184,7 +187,10 @@ fn report(args: &Args, bench: &Bench<'_>) -> anyhow::Result<Report> {
         match what {
             What::Throughput => {
                 let peers = args.peers.iter().cloned().map(|(name, command)| Peer { name, command });
-                report.throughput = Some(race::run(bench, &load, &peers.collect::<Vec<_>>(), args.runs.into())?);
+                report.throughput = Some({
+                    let peers: Vec<_> = peers.collect();
+                    race::run(bench, &load, &peers, args.warm_up.into(), args.runs.into())?
+                });
             }
             What::Restore => report.restore = Some(restore::run(bench, &load, args.runs.into())?),
             What::Delay => {

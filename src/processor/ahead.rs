@@ -12,11 +12,14 @@ use crate::processor::index::Place;
 pub const GROUP: usize = 16;
 
 impl Core {
-    /// Up to [`GROUP`] readings that will be stepped next.
-    pub fn look_ahead<'a>(&self, readings: impl Iterator<Item = &'a Reading<'a>>) {
-        let mut places = [None; GROUP];
-        for (place, reading) in places.iter_mut().zip(readings) {
-            *place = self.index.find(&reading.service, &reading.sensor);
+    /// Finds the places of records that will be stepped next, [`GROUP`] at most: of each its reading, if it is one.
+    pub(super) fn look_ahead<'a>(
+        &self,
+        records: impl Iterator<Item = Option<&'a Reading<'a>>>,
+        places: &mut [Option<Place>],
+    ) {
+        for (place, reading) in places.iter_mut().zip(records) {
+            *place = reading.and_then(|reading| self.index.find(&reading.service, &reading.sensor));
         }
         let places = || places.iter().flatten();
         places().for_each(|place| fetch(&self.services[place.slot as usize]));

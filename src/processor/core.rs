@@ -17,7 +17,7 @@ use crate::model::state::{AheadRecord, Cut};
 use crate::model::{ServiceId, SpecHash};
 use crate::processor::cut::Published;
 use crate::processor::grid::Grid;
-use crate::processor::index::Index;
+use crate::processor::index::{Index, Place};
 use crate::processor::service::{Active, compatible};
 use crate::window::clock::{ClockMove, PartitionClock, SUSPEND_MS};
 
@@ -184,6 +184,15 @@ impl Core {
 
     /// Takes the next record; appends what it causes to `effects`.
     pub fn step(&mut self, record: Record<'_>, effects: &mut Effects) -> Outcome {
+        let place = match record.body {
+            Body::Reading(reading) => self.index.find(&reading.service, &reading.sensor),
+            Body::Unreadable(_) => None,
+        };
+        self.step_at(place, record, effects)
+    }
+
+    /// The same of a record whose place was looked up since specs last changed.
+    pub(super) fn step_at(&mut self, place: Option<Place>, record: Record<'_>, effects: &mut Effects) -> Outcome {
         match self.clock.observe(record.append_ms) {
             ClockMove::Started => {
                 self.start(record.append_ms);
@@ -204,7 +213,7 @@ impl Core {
                 self.cut(record.offset, effects);
             }
         }
-        self.judge(record)
+        self.judge(place, record)
     }
 
     /// The partition's first record: instants begin.
@@ -290,14 +299,12 @@ impl Core {
     }
 
     /// Third move: judges the record, and counts it if it is good.
-    fn judge(&mut self, record: Record<'_>) -> Outcome {
+    fn judge(&mut self, place: Option<Place>, record: Record<'_>) -> Outcome {
         let reading = match record.body {
             Body::Reading(reading) => reading,
             Body::Unreadable(reason) => return Outcome::Rejected(reason),
         };
-        let Some(place) = self.index.find(&reading.service, &reading.sensor) else {
-            return self.judge_unknown(reading, record);
-        };
+        let Some(place) = place else { return self.judge_unknown(reading, record) };
         let (slot, sensor) = (place.slot as usize, place.sensor as usize);
         let service = &mut self.services[slot];
         let Some(active) = &mut service.active else { return self.judge_unknown(reading, record) };

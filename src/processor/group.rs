@@ -5,13 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::bus::{GroupConsumer, Offsets, Outcome, PartitionOffset, Settings, TransactionalProducer};
+#[cfg(feature = "torture")]
+use crate::bus::PartitionOffset;
+use crate::bus::{self, End, GroupConsumer, GroupMetadata, Offsets, Settings};
 use crate::model::topics::Topics;
 use crate::processor::error::{Error, Result};
 use crate::processor::registry::Registry;
+use crate::processor::task::Mark;
 use crate::processor::worker::Worker;
 use crate::telemetry::processor::ProcessorMetrics;
-use crate::torture::{self, Sabotage};
+use crate::torture::{self, Point, Sabotage};
 
 /// How a processor runs.
 #[derive(Clone, Debug)]
@@ -164,37 +167,55 @@ impl Shared {
         format!("{}-{worker}", self.group)
     }
 
-    /// Commits outputs and offsets in one transaction.
-    pub fn commit(
-        &self,
-        producer: &mut TransactionalProducer,
-        consumer: &GroupConsumer,
-        offsets: &[PartitionOffset],
-    ) -> Result<Outcome> {
+    /// How a transaction of this member, as it is in the group now, ends: everything is delivered, so that the metadata
+    /// can say where; then it is committed with the offsets.
+    pub fn end(self: &Arc<Self>, consumer: &GroupConsumer, marks: Vec<Mark>) -> Result<End> {
+        let (shared, way) = (self.clone(), self.way(consumer)?);
+        Ok(Box::new(move |producer| {
+            producer.flush()?;
+            torture::reached(Point::AfterProduce);
+            if torture::is_to_abort() {
+                let place = bus::error::Place::topic(&shared.topics.metrics);
+                return Err(bus::Error::rewind("committing", place, "a test gives this transaction up"));
+            }
+            let offsets: Vec<_> = marks.iter().map(|mark| mark.offset(&shared.topics.metrics, producer)).collect();
+            match way {
+                Way::With(group) => producer.commit(&offsets, &group),
+                #[cfg(feature = "torture")]
+                Way::Without => {
+                    *shared.late_offsets() = offsets;
+                    producer.commit_without_offsets()
+                }
+            }
+        }))
+    }
+
+    fn way(&self, consumer: &GroupConsumer) -> Result<Way> {
         #[cfg(feature = "torture")]
         if torture::is_without(Sabotage::OffsetsOutsideTransaction) {
-            return self.commit_apart(producer, consumer, offsets);
+            consumer.commit_apart(&std::mem::take(&mut *self.late_offsets()))?;
+            return Ok(Way::Without);
         }
         #[cfg(feature = "torture")]
         if torture::is_without(Sabotage::NoFence) {
-            let nobody = GroupConsumer::metadata_of_nobody(&self.settings, &self.group)?;
-            return Ok(producer.commit(offsets, &nobody)?);
+            return Ok(Way::With(GroupConsumer::metadata_of_nobody(&self.settings, &self.group)?));
         }
-        Ok(producer.commit(offsets, &consumer.group_metadata()?)?)
+        Ok(Way::With(consumer.group_metadata()?))
     }
 
     #[cfg(feature = "torture")]
-    fn commit_apart(
-        &self,
-        producer: &mut TransactionalProducer,
-        consumer: &GroupConsumer,
-        offsets: &[PartitionOffset],
-    ) -> Result<Outcome> {
-        let mut late = self.late_offsets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let before = std::mem::replace(&mut *late, offsets.to_vec());
-        consumer.commit_apart(&before)?;
-        Ok(producer.commit_without_offsets()?)
+    fn late_offsets(&self) -> std::sync::MutexGuard<'_, Vec<PartitionOffset>> {
+        self.late_offsets.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// With which offsets a transaction is committed.
+enum Way {
+    /// With its own, as this member of the group.
+    With(GroupMetadata),
+    /// A guard taken away: with none. They follow before the next one.
+    #[cfg(feature = "torture")]
+    Without,
 }
 
 /// The number of partitions, which all topics of the processor have to share.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::bus::{Message, Producer, Record, Ticket, TransactionalProducer};
+use crate::bus::{Message, Outbox, Producer, Record};
 use crate::codec;
 use crate::model::incident::IncidentEvent;
 use crate::model::reading::RejectReason;
@@ -39,8 +39,8 @@ impl Forward {
     }
 
     /// Sends it. `timestamp_ms` matters only where append times are made up.
-    pub fn send(&self, producer: &mut TransactionalProducer, topics: &Topics, timestamp_ms: Option<i64>) -> Result<()> {
-        producer.send(&self.record(&self.borrowed_headers(), topics, timestamp_ms))?;
+    pub fn send(&self, outbox: &mut Outbox, topics: &Topics, timestamp_ms: Option<i64>) -> Result<()> {
+        outbox.send(&self.record(&self.borrowed_headers(), topics, timestamp_ms))?;
         Ok(())
     }
 
@@ -72,16 +72,11 @@ impl Forward {
 }
 
 /// Sends events of incidents, with CloudEvents headers.
-pub(super) fn incidents(
-    producer: &mut TransactionalProducer,
-    topics: &Topics,
-    partition: i32,
-    events: &[IncidentEvent],
-) -> Result<()> {
+pub(super) fn incidents(outbox: &mut Outbox, topics: &Topics, partition: i32, events: &[IncidentEvent]) -> Result<()> {
     for event in events {
         let wire = codec::incident::wire(event);
         let headers: Vec<_> = wire.headers.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
-        producer.send(&Record {
+        outbox.send(&Record {
             topic: &topics.incidents,
             partition,
             key: Some(&wire.key),
@@ -93,33 +88,32 @@ pub(super) fn incidents(
     Ok(())
 }
 
-/// Sends a cut. Of a full one, the ticket asks where in `ops.state` it begins.
-pub(super) fn cut(
-    producer: &mut TransactionalProducer,
-    topics: &Topics,
-    partition: i32,
-    cut: &Cut,
-) -> Result<Option<Ticket>> {
+/// Sends a cut. Where in `ops.state` a full one begins is noted under the number of its partition.
+pub(super) fn cut(outbox: &mut Outbox, topics: &Topics, partition: i32, cut: &Cut) -> Result<()> {
     let mut value = Vec::new();
     for rollup in &cut.rollups {
         value.clear();
         codec::state::encode_rollup(rollup, &mut value);
-        producer.send(&record(&topics.rollups, partition, &rollup.service, &value))?;
+        outbox.send(&record(&topics.rollups, partition, &rollup.service, &value))?;
     }
     let mut states: Vec<(&str, Vec<u8>)> =
         cut.services.iter().map(|service| (service.service.as_str(), codec::state::encode_service(service))).collect();
     states.push((PARTITION_KEY, codec::state::encode_partition(&cut.partition)));
-    let mut begin = None;
-    for (key, value) in &states {
-        let ticket = producer.send_tracked(&record(&topics.state, partition, key, value))?;
-        begin.get_or_insert(ticket);
+    for (number, (key, value)) in states.iter().enumerate() {
+        let record = record(&topics.state, partition, key, value);
+        if cut.full && number == 0 { outbox.send_noted(&record, note(partition))? } else { outbox.send(&record)? }
     }
-    Ok(begin.filter(|_| cut.full))
+    Ok(())
+}
+
+/// Under which the beginning of a partition's last full cut is noted.
+pub(super) fn note(partition: i32) -> u32 {
+    partition.cast_unsigned()
 }
 
 /// Sends a dead letter.
 pub(super) fn rejected(
-    producer: &mut TransactionalProducer,
+    outbox: &mut Outbox,
     topics: &Topics,
     message: &Message<'_>,
     reason: RejectReason,
@@ -140,7 +134,7 @@ pub(super) fn rejected(
     let value = codec::rejected::encode(&letter);
     // The key of a stranger's record may be anything; the letter keeps it, its own key stays small.
     let key = message.key().filter(|key| key.len() <= 256);
-    producer.send(&Record {
+    outbox.send(&Record {
         topic: &topics.rejected,
         partition: message.partition(),
         key,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bus::{Ticket, TransactionalProducer};
+use crate::bus::{Outbox, PartitionOffset, TransactionalProducer};
 use crate::model::topics::Topics;
 use crate::processor::core::{Core, Effects};
 use crate::processor::counts::Counts;
@@ -30,8 +30,8 @@ pub(super) struct Task {
     cut: i64,
     /// Offset in `ops.state` where the last full cut begins; `None` until its first record is delivered.
     state: Option<i64>,
-    /// Asks for that offset.
-    full_cut: Option<Ticket>,
+    /// A full cut was sent since the last transaction began to end.
+    full_cut: bool,
     /// Everything that the log holds was read.
     pub at_end: bool,
     ticked: Option<Instant>,
@@ -50,7 +50,7 @@ impl Task {
             committed: Counts::default(),
             cut: marks.map_or(restored.position, |(cut, _)| cut),
             state: marks.map(|(_, state)| state),
-            full_cut: None,
+            full_cut: false,
             at_end: false,
             ticked: None,
             specs_seen: None,
@@ -59,22 +59,21 @@ impl Task {
 
     /// Was anything ever committed for this partition? If not, its first transaction must hold a cut.
     pub fn is_new(&self) -> bool {
-        self.state.is_none() && self.full_cut.is_none()
+        self.state.is_none() && !self.full_cut
     }
 
-    /// Sends effects into the open transaction and clears them. Says how many incident events there were.
+    /// Sends effects and clears them. Says how many incident events there were.
     pub fn publish(
         &mut self,
         partition: i32,
-        producer: &mut TransactionalProducer,
+        outbox: &mut Outbox,
         topics: &Topics,
         effects: &mut Effects,
     ) -> Result<usize> {
-        publish::incidents(producer, topics, partition, &effects.incidents)?;
+        publish::incidents(outbox, topics, partition, &effects.incidents)?;
         for cut in &effects.cuts {
-            if let Some(ticket) = publish::cut(producer, topics, partition, cut)? {
-                self.full_cut = Some(ticket);
-            }
+            publish::cut(outbox, topics, partition, cut)?;
+            self.full_cut |= cut.full;
             self.cut = cut.partition.cut_position;
         }
         let incidents = effects.incidents.len();
@@ -82,26 +81,24 @@ impl Task {
         Ok(incidents)
     }
 
-    /// What is committed beside the offset. To be called after the flush.
-    pub fn metadata(&mut self, producer: &TransactionalProducer, released: bool) -> Metadata {
-        if let Some(offset) = self.full_cut.take().and_then(|ticket| producer.delivered(ticket)) {
-            self.state = Some(offset);
-        }
-        Metadata {
-            writer: producer.transactional_id().to_owned(),
-            cut: self.cut,
-            state: self.state.unwrap_or(0),
-            released,
-        }
+    /// What the transaction that now ends will make true. `position` is that of the consumer.
+    pub fn promise(&mut self, partition: i32, position: i64, released: bool) -> Promise {
+        let full_cut = std::mem::take(&mut self.full_cut);
+        let mark = Mark { partition, position, cut: self.cut, state: self.state, full_cut, released };
+        Promise { mark, clock: self.core.clock(), counts: self.counts.clone() }
     }
 
-    /// All of it is committed: says so.
-    pub fn note_committed(&mut self, partition: i32, metrics: &ProcessorMetrics) {
-        let new = self.counts.since(&self.committed);
-        self.committed.clone_from(&self.counts);
+    /// It is true. `outbox` still knows where that transaction was delivered.
+    pub fn keep(&mut self, promise: Promise, outbox: &Outbox, metrics: &ProcessorMetrics) {
+        let Promise { mark, clock, counts } = promise;
+        if mark.full_cut {
+            self.state = outbox.delivered(publish::note(mark.partition)).or(self.state);
+        }
+        let new = counts.since(&self.committed);
+        self.committed = counts;
         Committed {
-            partition,
-            clock: self.core.clock(),
+            partition: mark.partition,
+            clock,
             consumed: new.consumed,
             counted: new.counted,
             late: new.late,
@@ -122,5 +119,43 @@ impl Task {
             self.ticked = Some(Instant::now());
         }
         wanted
+    }
+}
+
+/// What a transaction that is ending will make true of a partition, whose task goes on meanwhile.
+pub(super) struct Promise {
+    pub mark: Mark,
+    clock: Option<i64>,
+    counts: Counts,
+}
+
+/// Where a partition stands in a transaction that is ending.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    partition: i32,
+    position: i64,
+    cut: i64,
+    /// Unless a full cut is part of the transaction.
+    state: Option<i64>,
+    full_cut: bool,
+    released: bool,
+}
+
+impl Mark {
+    /// Offset and metadata. To be called after the flush, which tells where a full cut was delivered.
+    pub fn offset(&self, topic: &str, producer: &TransactionalProducer) -> PartitionOffset {
+        let delivered = if self.full_cut { producer.delivered(publish::note(self.partition)) } else { None };
+        let metadata = Metadata {
+            writer: producer.transactional_id().to_owned(),
+            cut: self.cut,
+            state: delivered.or(self.state).unwrap_or(0),
+            released: self.released,
+        };
+        PartitionOffset {
+            topic: topic.to_owned(),
+            partition: self.partition,
+            offset: self.position,
+            metadata: metadata.to_text(),
+        }
     }
 }

@@ -8,6 +8,8 @@
 //!           lost         our name               open transaction         take effect      transaction
 //! ```
 //!
+//! While a transaction ends the worker goes on; what comes of it then waits for the outcome ([`crate::bus::outbox`]).
+//!
 //! Revoked is not lost: revoked = commit, then give up; lost = drop, never commit. Whatever goes wrong with a
 //! transaction, state and offsets go back to what is committed, all partitions together.
 
@@ -17,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::bus::{
-    self, Event, GroupConsumer, Member, Message, Outcome as CommitOutcome, PartitionOffset, Producer, Record,
-    TransactionalProducer, Verdict,
+    Event, GroupConsumer, Member, Message, Outbox, Outcome as CommitOutcome, Producer, Record, TransactionalProducer,
+    Verdict,
 };
 use crate::codec;
 use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
@@ -27,10 +29,11 @@ use crate::processor::ahead::GROUP;
 use crate::processor::core::{Effects, Outcome, SpecChange};
 use crate::processor::error::{Error, Result};
 use crate::processor::group::Shared;
+use crate::processor::index::Place;
 use crate::processor::publish::{self, Forward};
 use crate::processor::read::Decoded;
 use crate::processor::restore::is_appended_by_broker;
-use crate::processor::task::Task;
+use crate::processor::task::{Mark, Promise, Task};
 use crate::telemetry::processor::{Ended, NotConserved};
 use crate::torture::{self, Point, Sabotage};
 
@@ -42,7 +45,7 @@ const POLL: Duration = Duration::from_millis(20);
 const TURNS: usize = 32;
 /// After an incident a commit does not wait for the interval, but neither do commits follow each other back to back:
 const HURRY: Duration = Duration::from_millis(20);
-/// of a worker's time they take no more than a fifth.
+/// of the time transactions are ending no more than a fifth.
 const WORK_FOR_COMMIT: u32 = 4;
 const TICK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Being fenced so often within [`FENCED_WITHIN`] means that somebody else uses our name. A few times are in the order
@@ -63,7 +66,9 @@ pub(super) struct Worker {
 struct Session {
     shared: Arc<Shared>,
     name: String,
-    producer: TransactionalProducer,
+    outbox: Outbox,
+    /// The transaction that is ending.
+    ending: Option<Ending>,
     ticks: Producer,
     tasks: BTreeMap<i32, Task>,
     /// Ours, and not restored yet.
@@ -72,7 +77,7 @@ struct Session {
     assigned_at: Option<Instant>,
     forwards: Vec<(Forward, Option<i64>)>,
     effects: Effects,
-    /// Something was stepped or sent since the last commit.
+    /// Something was stepped or sent since the last transaction began to end.
     dirty: bool,
     /// An incident is waiting to be published.
     hurry: bool,
@@ -81,6 +86,12 @@ struct Session {
     commit_took: Duration,
     /// What went wrong inside a rebalance, which cannot return it.
     failure: Option<Error>,
+}
+
+/// A transaction that is ending, and what it will make true.
+struct Ending {
+    began: Instant,
+    promises: BTreeMap<i32, Promise>,
 }
 
 impl Worker {
@@ -130,7 +141,8 @@ impl Worker {
         let mut session = Session {
             shared: shared.clone(),
             name: self.name.clone(),
-            producer,
+            outbox: Outbox::new(producer)?,
+            ending: None,
             ticks: Producer::new(&shared.settings, 1_000)?,
             tasks: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -158,14 +170,10 @@ impl Session {
     /// The five steps.
     fn turn(&mut self, consumer: &GroupConsumer) -> Result<()> {
         // 1 and 3: poll and process, until there is nothing or something else is due.
-        for _ in 0..TURNS {
-            let timeout = if self.dirty { Duration::ZERO } else { POLL };
-            if !self.poll(consumer, timeout)? {
-                break;
-            }
-        }
+        let more = self.read(consumer)?;
         // 2: what was assigned is restored, and committed under our name before any output.
         if !self.waiting.is_empty() {
+            self.settle()?;
             self.commit_if_dirty(consumer)?;
             self.restore(consumer)?;
             self.tell_holdings();
@@ -173,17 +181,36 @@ impl Session {
         // 4: specs take effect, quiet partitions are ticked.
         self.apply_specs()?;
         self.tick()?;
-        // 5.
+        // 5: the end of one transaction, the beginning of the end of the next.
+        self.hear_the_end(Duration::ZERO)?;
+        if self.outbox.is_full() {
+            self.settle()?;
+        }
         if self.is_commit_due() {
-            self.commit(consumer, &BTreeSet::new())?;
-        } else if self.dirty {
-            self.wait_for_more(consumer)?;
+            self.begin_commit(consumer, &BTreeSet::new())?;
+        } else if self.dirty && !more {
+            self.wait(consumer)?;
         }
         Ok(())
     }
 
-    /// Something is uncommitted and nothing was there to read: waits for more until the commit is due.
-    fn wait_for_more(&mut self, consumer: &GroupConsumer) -> Result<()> {
+    /// Says whether more may be there.
+    fn read(&mut self, consumer: &GroupConsumer) -> Result<bool> {
+        for _ in 0..TURNS {
+            let timeout = if self.dirty { Duration::ZERO } else { POLL };
+            if !self.poll(consumer, timeout)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Something is uncommitted and nothing was there to read: waits for the last transaction to end, then for more until
+    /// the commit is due.
+    fn wait(&mut self, consumer: &GroupConsumer) -> Result<()> {
+        if self.outbox.is_ending() {
+            return self.hear_the_end(POLL);
+        }
         let left = self.commit_pause().saturating_sub(self.committed_at.elapsed()).min(POLL);
         self.poll(consumer, left).map(drop)
     }
@@ -212,15 +239,18 @@ impl Session {
     fn process(&mut self, messages: &[Message<'_>]) -> Result<()> {
         let mut decoded = Vec::with_capacity(GROUP);
         decoded.extend(messages.iter().map(Decoded::of));
-        let mut rest = &decoded[..];
+        let mut places = [None; GROUP];
+        let mut begin = 0;
         for run in messages.chunk_by(|one, next| one.partition() == next.partition()) {
-            let (these, others) = rest.split_at(run.len());
-            rest = others;
+            let these = begin..begin + run.len();
+            begin = these.end;
             if let Some(task) = self.tasks.get(&run[0].partition()) {
-                task.core.look_ahead(these.iter().filter_map(|decoded| decoded.reading().ok()));
+                let readings = decoded[these.clone()].iter().map(|decoded| decoded.reading().ok());
+                task.core.look_ahead(readings, &mut places[these]);
             }
         }
-        messages.iter().zip(&decoded).try_for_each(|(message, decoded)| self.step(message, decoded))
+        let records = messages.iter().zip(&decoded).zip(places);
+        records.into_iter().try_for_each(|((message, decoded), place)| self.step(message, decoded, place))
     }
 
     fn owned(&self) -> BTreeSet<i32> {
@@ -228,7 +258,7 @@ impl Session {
     }
 
     fn is_commit_due(&self) -> bool {
-        self.dirty && self.committed_at.elapsed() >= self.commit_pause()
+        self.dirty && !self.outbox.is_ending() && self.committed_at.elapsed() >= self.commit_pause()
     }
 
     /// From one commit to the next.
@@ -237,7 +267,7 @@ impl Session {
         if self.hurry { HURRY.max(self.commit_took * WORK_FOR_COMMIT).min(interval) } else { interval }
     }
 
-    fn step(&mut self, message: &Message<'_>, decoded: &Decoded<'_>) -> Result<()> {
+    fn step(&mut self, message: &Message<'_>, decoded: &Decoded<'_>, place: Option<Place>) -> Result<()> {
         let partition = message.partition();
         let Some(task) = self.tasks.get_mut(&partition) else { return Ok(()) };
         if message.offset() < task.position {
@@ -251,7 +281,7 @@ impl Session {
         if torture::is_without(Sabotage::HostClock) {
             record.append_ms = crate::telemetry::clock::now_ms();
         }
-        let outcome = task.core.step(record, &mut self.effects);
+        let outcome = task.core.step_at(place, record, &mut self.effects);
         torture::reached(Point::AfterStep);
         task.counts.consumed += 1;
         if !torture::is_without(Sabotage::CountLost) {
@@ -261,12 +291,12 @@ impl Session {
         task.at_end = false;
         self.dirty = true;
         if !self.effects.incidents.is_empty() || !self.effects.cuts.is_empty() {
-            self.hurry |= task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)? > 0;
+            self.hurry |= task.publish(partition, &mut self.outbox, &self.shared.topics, &mut self.effects)? > 0;
         }
         match outcome {
             Outcome::Rejected(_) if torture::is_without(Sabotage::DeadLettersDropped) => {}
             Outcome::Rejected(reason) => {
-                publish::rejected(&mut self.producer, &self.shared.topics, message, reason)?;
+                publish::rejected(&mut self.outbox, &self.shared.topics, message, reason)?;
             }
             Outcome::Forwarded { home } => {
                 let made_up = message.timestamp().ms().filter(|_| self.shared.simulated_time);
@@ -289,7 +319,7 @@ impl Session {
             task.core.apply(changes, task.position, &mut self.effects);
             task.specs_seen = Some(seen);
             if !self.effects.incidents.is_empty() {
-                task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
+                task.publish(partition, &mut self.outbox, &self.shared.topics, &mut self.effects)?;
                 (self.dirty, self.hurry) = (true, true);
             }
         }
@@ -335,21 +365,29 @@ impl Session {
         if self.dirty { self.commit(consumer, &BTreeSet::new()) } else { Ok(()) }
     }
 
-    /// One transaction: what was sent, and the offsets of all partitions, moved or not (without them there is no
-    /// generation, and a zombie is not fenced).
+    /// Commits now.
     fn commit(&mut self, consumer: &GroupConsumer, released: &BTreeSet<i32>) -> Result<()> {
+        self.begin_commit(consumer, released)?;
+        self.settle()
+    }
+
+    /// One transaction: what was sent, and the offsets of all partitions, moved or not (without them there is no
+    /// generation, and a zombie is not fenced). It ends while we go on.
+    fn begin_commit(&mut self, consumer: &GroupConsumer, released: &BTreeSet<i32>) -> Result<()> {
+        self.settle()?;
         if self.tasks.is_empty() {
             return Ok(());
         }
-        let began = Instant::now();
-        let offsets = self.prepare(consumer, released)?;
-        let outcome = self.shared.commit(&mut self.producer, consumer, &offsets)?;
-        self.commit_took = began.elapsed();
-        self.post(outcome)
+        let promises = self.prepare(consumer, released)?;
+        let marks: Vec<Mark> = promises.values().map(|promise| promise.mark).collect();
+        self.outbox.end(self.shared.end(consumer, marks)?)?;
+        self.ending = Some(Ending { began: Instant::now(), promises });
+        (self.dirty, self.hurry) = (false, false);
+        Ok(())
     }
 
-    /// Forwards go last; then everything is delivered, so that the metadata can say where.
-    fn prepare(&mut self, consumer: &GroupConsumer, released: &BTreeSet<i32>) -> Result<Vec<PartitionOffset>> {
+    /// Forwards go last.
+    fn prepare(&mut self, consumer: &GroupConsumer, released: &BTreeSet<i32>) -> Result<BTreeMap<i32, Promise>> {
         for (&partition, task) in &self.tasks {
             if !task.counts.is_conserved() {
                 NotConserved { partition }.emit(&self.name, &self.shared.metrics);
@@ -363,52 +401,58 @@ impl Session {
             if torture::is_without(Sabotage::ForwardsOutsideTransaction) {
                 forward.send_apart(&self.ticks, &self.shared.topics, made_up)?;
             } else {
-                forward.send(&mut self.producer, &self.shared.topics, made_up)?;
+                forward.send(&mut self.outbox, &self.shared.topics, made_up)?;
             }
         }
-        self.producer.flush()?;
-        torture::reached(Point::AfterProduce);
-        if torture::is_to_abort() {
-            let place = bus::error::Place::topic(&self.shared.topics.metrics);
-            return Err(bus::Error::rewind("committing", place, "a test gives this transaction up").into());
-        }
-        let mut offsets = Vec::with_capacity(self.tasks.len());
+        let mut promises = BTreeMap::new();
         for (&partition, task) in &mut self.tasks {
             // The position also passes the markers behind the last record.
             let position = consumer.position(partition)?.unwrap_or(task.position).max(task.position);
-            offsets.push(PartitionOffset {
-                topic: self.shared.topics.metrics.clone(),
-                partition,
-                offset: position,
-                metadata: task.metadata(&self.producer, released.contains(&partition)).to_text(),
-            });
+            promises.insert(partition, task.promise(partition, position, released.contains(&partition)));
         }
-        Ok(offsets)
+        Ok(promises)
     }
 
     /// A guard taken away: digests begin and end with commits.
     fn cut_everywhere(&mut self) -> Result<()> {
         for (&partition, task) in &mut self.tasks {
             task.core.cut(task.position, &mut self.effects);
-            task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
+            task.publish(partition, &mut self.outbox, &self.shared.topics, &mut self.effects)?;
         }
         Ok(())
     }
 
-    fn post(&mut self, outcome: CommitOutcome) -> Result<()> {
-        match outcome {
-            CommitOutcome::Committed => {
-                (self.dirty, self.hurry) = (false, false);
-                self.committed_at = Instant::now();
-                Ended::Committed.emit(&self.name, &self.shared.metrics);
-                for (&partition, task) in &mut self.tasks {
-                    task.note_committed(partition, &self.shared.metrics);
-                }
-                Ok(())
-            }
-            CommitOutcome::Aborted(error) | CommitOutcome::Fenced(error) | CommitOutcome::InDoubt(error) => {
+    /// Waits until no transaction is ending.
+    fn settle(&mut self) -> Result<()> {
+        while self.outbox.is_ending() {
+            self.hear_the_end(POLL)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the outcome of the transaction that is ending, if it comes in time.
+    fn hear_the_end(&mut self, timeout: Duration) -> Result<()> {
+        match self.outbox.ended(timeout)? {
+            None => Ok(()),
+            Some(CommitOutcome::Committed) => self.post(),
+            Some(CommitOutcome::Aborted(error) | CommitOutcome::Fenced(error) | CommitOutcome::InDoubt(error)) => {
                 Err(error.into())
             }
         }
+    }
+
+    /// It is committed.
+    fn post(&mut self) -> Result<()> {
+        self.committed_at = Instant::now();
+        Ended::Committed.emit(&self.name, &self.shared.metrics);
+        if let Some(Ending { began, promises }) = self.ending.take() {
+            self.commit_took = began.elapsed();
+            for (partition, promise) in promises {
+                if let Some(task) = self.tasks.get_mut(&partition) {
+                    task.keep(promise, &self.outbox, &self.shared.metrics);
+                }
+            }
+        }
+        Ok(self.outbox.go_on()?)
     }
 }

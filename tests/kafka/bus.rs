@@ -63,11 +63,11 @@ fn offsets_and_metadata_are_part_of_the_transaction() {
     assert_eq!(consumer.committed(&[0, 1]).unwrap()[0].offset, None);
 
     produce(&input, 0, &["x", "y", "z"]);
-    let ticket = producer.send_tracked(&record(&out, 0, "first")).unwrap();
-    let second = producer.send_tracked(&record(&out, 0, "second")).unwrap();
+    producer.send_noted(&record(&out, 0, "first"), 7).unwrap();
+    producer.send_noted(&record(&out, 0, "second"), 8).unwrap();
     producer.flush().unwrap();
     // Known before the commit, so that they can travel in its metadata.
-    assert_eq!((producer.delivered(ticket), producer.delivered(second)), (Some(0), Some(1)));
+    assert_eq!((producer.delivered(7), producer.delivered(8)), (Some(0), Some(1)));
     let both = [offset(&input, 0, 2, "cut=0 full=1"), offset(&input, 1, 0, "")];
     committed(producer.commit(&both, &consumer.group_metadata().unwrap()).unwrap());
     let found = consumer.committed(&[0, 1]).unwrap();

@@ -12,9 +12,10 @@ use crate::oracle::dice::Dice;
 
 /// The points of the processor, in the order of a life: how often each is passed at most before it is the last, and
 /// whether another member takes over there.
-pub const POINTS: [(Point, i64, bool); 11] = [
+pub const POINTS: [(Point, i64, bool); 12] = [
     (Point::AfterPoll, 400, false),
     (Point::AfterStep, 400, false),
+    (Point::EffectsHeld, 15, false),
     (Point::AfterProduce, 15, false),
     (Point::AfterSendOffsets, 15, false),
     (Point::CommitSent, 15, false),

@@ -40,6 +40,7 @@ pub const PROCESSOR: &[Control] = &[
     Control::noticed(Sabotage::ForwardsOutsideTransaction, stream),
     Control::noticed(Sabotage::DeadLettersDropped, stream),
     Control::noticed(Sabotage::NoRewind, stream),
+    Control::noticed(Sabotage::HeldAfterAbort, stream),
     Control::noticed(Sabotage::RestoreWithoutReplay, stream),
     Control::noticed(Sabotage::RestoreWithoutRollups, stream),
     Control::noticed(Sabotage::HostClock, stream),
@@ -278,7 +279,7 @@ pub fn offsets_apart(guard: Option<Sabotage>) -> Result<Quiet, Noticed> {
         // Cuts are at the multiples of 10 s; a new process begins with what was appended during its start.
         committed.until("a commit far from a cut", |seen| {
             assert!(ops.is_alive(), "{}", ops.said());
-            seen.len() > before + 5 && (4_500..9_500).contains(&(now_ms() % 10_000))
+            seen.len() > before + 5 && (4_500..8_000).contains(&(now_ms() % 10_000))
         });
         committed.drain();
         let before = committed.seen.len();

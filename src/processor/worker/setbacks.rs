@@ -21,7 +21,7 @@ impl Session {
             settings: &self.shared.settings,
             topics: &self.shared.topics,
             group: &self.shared.group,
-            writer: self.producer.transactional_id(),
+            writer: self.outbox.transactional_id(),
             partitions: self.shared.partitions,
             accept_gap: self.shared.accept_gap,
         };
@@ -37,7 +37,7 @@ impl Session {
             let mut task = Task::new(restored);
             if task.is_new() {
                 task.core.cut(task.position, &mut self.effects);
-                task.publish(partition, &mut self.producer, &self.shared.topics, &mut self.effects)?;
+                task.publish(partition, &mut self.outbox, &self.shared.topics, &mut self.effects)?;
             }
             consumer.start(partition, task.position)?;
             let taken = TakenOver { partition, position: task.position, took: began.elapsed() };
@@ -60,8 +60,7 @@ impl Session {
     fn claim(&self, consumer: &GroupConsumer, restored: &[(i32, Restored)]) {
         let claim = |(partition, restored): &(i32, Restored)| {
             let (cut, state) = restored.marks?;
-            let metadata =
-                Metadata { writer: self.producer.transactional_id().to_owned(), cut, state, released: false };
+            let metadata = Metadata { writer: self.outbox.transactional_id().to_owned(), cut, state, released: false };
             Some(PartitionOffset {
                 topic: self.shared.topics.metrics.clone(),
                 partition: *partition,
@@ -84,10 +83,16 @@ impl Session {
             Err(Error::Bus(error)) => error,
             Err(error) => return Err(error),
         };
+        // A transaction may be ending while something else went wrong. Of its end only that matters which leaves us no
+        // way on; what is committed the rewind finds out.
+        let error = match self.settle() {
+            Err(Error::Bus(worse)) if matches!(worse.verdict(), Verdict::Fenced | Verdict::Fatal) => worse,
+            Ok(()) | Err(_) => error,
+        };
         match error.verdict() {
             Verdict::Retry | Verdict::AbortAndRewind => {
                 Ended::Rewound(&error).emit(&self.name, &self.shared.metrics);
-                if self.producer.abort().is_err() {
+                if self.outbox.abort().is_err() {
                     self.renew_producer()?;
                 }
             }
@@ -106,7 +111,7 @@ impl Session {
     fn renew_producer(&mut self) -> Result<()> {
         let id = self.shared.transactional_id(&self.name);
         // The new one fences the old one and whatever that has in flight; then the old one goes.
-        self.producer = TransactionalProducer::new(&self.shared.settings, &id)?;
+        self.outbox.renew(TransactionalProducer::new(&self.shared.settings, &id)?);
         Ok(())
     }
 
@@ -129,6 +134,7 @@ impl Session {
     fn forget(&mut self) {
         self.forwards.clear();
         self.effects.clear();
+        self.ending = None;
         (self.dirty, self.hurry) = (false, false);
     }
 }
