@@ -33,6 +33,9 @@ const ENOUGH: usize = 8 << 20;
 /// How a transaction is ended: flushes, commits; whatever it returns comes back by [`Outbox::ended`].
 pub type End = Box<dyn FnOnce(&mut TransactionalProducer) -> Result<Outcome, Error> + Send>;
 
+/// What comes back from the thread.
+type Done = (TransactionalProducer, Result<Outcome, Error>);
+
 /// See the module.
 pub struct Outbox {
     transactional_id: String,
@@ -231,7 +234,7 @@ impl Held {
 struct Closer {
     /// Taken when we are dropped.
     jobs: Option<Sender<(TransactionalProducer, End)>>,
-    done: Receiver<(TransactionalProducer, Result<Outcome, Error>)>,
+    done: Receiver<Done>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -256,7 +259,7 @@ impl Closer {
         if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(lost("the thread that ends it is gone")) }
     }
 
-    fn ended(&self, timeout: Duration) -> Result<Option<(TransactionalProducer, Result<Outcome, Error>)>, Error> {
+    fn ended(&self, timeout: Duration) -> Result<Option<Done>, Error> {
         match self.done.recv_timeout(timeout) {
             Ok(done) => Ok(Some(done)),
             Err(RecvTimeoutError::Timeout) => Ok(None),
