@@ -14,6 +14,7 @@ use hms_ops::codec::reading::decode_with_any_name;
 use hms_ops::model::ids::home_partition;
 use hms_ops::model::reading::{Attributes, Reading};
 use hms_ops::model::state::Rollup;
+use hms_ops::processor::ahead::GROUP;
 use hms_ops::processor::core::{Body, CUT_MS, Core, Effects, Outcome, Record, SpecChange};
 use hms_ops::spec;
 use hms_ops::window::digest::{Sketch, estimate};
@@ -197,16 +198,17 @@ impl Fleet {
         for round in 0..rounds {
             self.now = begin + (round as i64 + 1) * for_ms / rounds as i64;
             // As the worker does it.
-            for group in self.readings.chunks_mut(16) {
-                self.core.look_ahead(group.iter());
-                for reading in group {
+            for group in self.readings.chunks_mut(GROUP) {
+                let mut places = [None; GROUP];
+                self.core.look_ahead(group.iter().map(Some), &mut places);
+                for (reading, place) in group.iter_mut().zip(places) {
                     (reading.ts, reading.value) = (self.now - 20, value(self.count));
                     let body = Body::Reading(reading);
                     let record = Record { offset: self.count as i64, append_ms: self.now, body, forwarded: false };
                     if !self.effects.cuts.is_empty() && self.now % CUT_MS == 0 {
                         self.effects.clear();
                     }
-                    let outcome = self.core.step(record, &mut self.effects);
+                    let outcome = self.core.step_at(place, record, &mut self.effects);
                     debug_assert_eq!(outcome, Outcome::Counted { late: false });
                     self.count += 1;
                 }

@@ -13,11 +13,7 @@ pub const GROUP: usize = 16;
 
 impl Core {
     /// Finds the places of records that will be stepped next, [`GROUP`] at most: of each its reading, if it is one.
-    pub(super) fn look_ahead<'a>(
-        &self,
-        records: impl Iterator<Item = Option<&'a Reading<'a>>>,
-        places: &mut [Option<Place>],
-    ) {
+    pub fn look_ahead<'a>(&self, records: impl Iterator<Item = Option<&'a Reading<'a>>>, places: &mut [Option<Place>]) {
         for (place, reading) in places.iter_mut().zip(records) {
             *place = reading.and_then(|reading| self.index.find(&reading.service, &reading.sensor));
         }

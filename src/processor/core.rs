@@ -192,7 +192,7 @@ impl Core {
     }
 
     /// The same of a record whose place was looked up since specs last changed.
-    pub(super) fn step_at(&mut self, place: Option<Place>, record: Record<'_>, effects: &mut Effects) -> Outcome {
+    pub fn step_at(&mut self, place: Option<Place>, record: Record<'_>, effects: &mut Effects) -> Outcome {
         match self.clock.observe(record.append_ms) {
             ClockMove::Started => {
                 self.start(record.append_ms);

@@ -11,7 +11,7 @@ use crate::model::spec::Spec;
 
 /// Where a series is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     /// Of its service.
     pub slot: u32,
     /// Of its sensor in the spec.

@@ -3,7 +3,7 @@
 //! `core` (a partition; `index`: which series, `grid`: which instants) -> `service` (a service at an instant; `series`:
 //! its readings; `ahead`: fetched in time) -> `incident` (the machine of a cause) decide and are pure; `cut` turns their state into records and back. The worker around them carries effects out.
 
-mod ahead;
+pub mod ahead;
 pub mod audit;
 pub mod backtest;
 pub mod core;
@@ -15,7 +15,7 @@ mod gap;
 mod grid;
 mod group;
 pub mod incident;
-mod index;
+pub mod index;
 mod marks;
 mod metadata;
 mod publish;
