@@ -133,7 +133,7 @@ impl SimulatedCluster {
     pub fn scale_by_hand(&self, namespace: &str, name: &str, replicas: u32) -> bool {
         let author = Author { user_agent: "by hand", dry_run: false };
         let scale = json!({"spec": {"replicas": replicas}});
-        self.shared.write(|cluster| cluster.update_scale(namespace, name, &scale, &author)).is_ok()
+        self.shared.write(|cluster| cluster.update_scale(Kind::Deployment, namespace, name, &scale, &author)).is_ok()
     }
 
     /// Makes a deployment; `false` if there is one of that name.
