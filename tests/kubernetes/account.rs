@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{SOON, object, of};
+use super::{SOON, object, of, port_of};
 
 /// What we ship.
 const MANIFEST: &str = include_str!("../../deploy/kubernetes.yaml");
@@ -135,6 +135,11 @@ impl File {
     /// As it is on disk.
     pub fn read(path: &Path) -> Self {
         Self(serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap())
+    }
+
+    /// Where the API server listens.
+    pub fn port(&self) -> u16 {
+        port_of(self.0["clusters"][0]["cluster"]["server"].as_str().unwrap())
     }
 
     /// The same for one namespace.

@@ -27,9 +27,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use account::{Account, File};
+use proxy::Proxy;
 
 #[path = "account.rs"]
 pub mod account;
+#[path = "apiserver.rs"]
+pub mod apiserver;
+#[path = "proxy.rs"]
+pub mod proxy;
 
 /// Long enough for anything that happens at all on a busy machine: reaching it is a failure.
 pub const SOON: Duration = Duration::from_secs(90);
@@ -145,6 +150,24 @@ impl Kubernetes {
         &self.options
     }
 
+    /// The same by way of a proxy.
+    pub async fn behind_a_proxy(&self) -> (Proxy, Options) {
+        match &self.account {
+            Some(account) => {
+                let file = File::read(&real().unwrap());
+                let proxy = Proxy::start(file.port()).await;
+                let kubeconfig = self.scratch.path().join("proxied");
+                account.write_kubeconfig(&file, Some(&format!("https://127.0.0.1:{}", proxy.port())), &kubeconfig);
+                (proxy, Options { kubeconfig: Some(kubeconfig), ..Options::default() })
+            }
+            None => {
+                let proxy = Proxy::start(port_of(self.options.server.as_deref().unwrap())).await;
+                let server = format!("http://127.0.0.1:{}", proxy.port());
+                (proxy, Options { server: Some(server), ..Options::default() })
+            }
+        }
+    }
+
     /// The flag by which `kubectl` gets here, as somebody who may do everything.
     pub fn kubectl(&self) -> &str {
         &self.kubectl
@@ -198,9 +221,9 @@ impl Kubernetes {
         self.objects("apps/v1", "Deployment").patch_scale(name, &PatchParams::default(), &scale).await.unwrap();
     }
 
-    /// Changes a Deployment's version, and nothing of what it asks for.
-    pub async fn touch(&self, name: &str) {
-        let note = Patch::Merge(json!({"metadata": {"annotations": {"touched": "yes"}}}));
+    /// Gives a Deployment another `labels` or `annotations`.
+    pub async fn note(&self, name: &str, where_to: &str) {
+        let note = Patch::Merge(json!({"metadata": {where_to: {"touched": "yes"}}}));
         self.objects("apps/v1", "Deployment").patch(name, &PatchParams::default(), &note).await.unwrap();
     }
 
@@ -301,6 +324,11 @@ async fn watch_workloads(
             seen.send_modify(|all| all.push(state));
         }
     }
+}
+
+/// The port of an address that names one.
+fn port_of(url: &str) -> u16 {
+    url.rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok()).expect(url)
 }
 
 /// Counts of 0 are left out of objects.

@@ -60,13 +60,24 @@ async fn a_change_of_anything_refuses_the_write_and_a_second_read_tells_whether_
     let kubernetes = Kubernetes::with_scanner(2).await;
     let driver = kubernetes.driver().await;
     let before = read(&driver).await;
-    kubernetes.touch("scanner").await;
+    kubernetes.note("scanner", "labels").await;
     assert!(matches!(set(&driver, &before, 4).await, Err(WorldError::Conflict { .. })));
     let again = read(&driver).await;
     assert_eq!((&again.uid, again.generation, again.replicas), (&before.uid, before.generation, 2));
     assert_ne!(again.resource_version, before.resource_version);
     set(&driver, &again, 4).await.unwrap();
     assert_eq!(kubernetes.writes("scanner").await, [(2, 4)]);
+}
+
+/// Of a Deployment an annotation is part of what it asks for: the generation cannot tell it from a rival's replicas.
+#[tokio::test]
+async fn an_annotation_of_a_deployment_is_another_generation() {
+    let kubernetes = Kubernetes::with_scanner(2).await;
+    let driver = kubernetes.driver().await;
+    let before = read(&driver).await;
+    kubernetes.note("scanner", "annotations").await;
+    let after = read(&driver).await;
+    assert_eq!((after.generation, after.replicas), (before.generation + 1, before.replicas));
 }
 
 /// 4 -> 6 by us, 4 by a person: all is as it was, but for the version and the generation.

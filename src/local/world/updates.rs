@@ -69,7 +69,10 @@ impl Cluster {
             // As in a real API server: no new version without a change.
             return Ok(current);
         }
-        if new["spec"] != current["spec"] {
+        // A Deployment hands its annotations on to its ReplicaSets, so they count as part of what it asks for.
+        let annotations = "/metadata/annotations";
+        let noted = kind == Kind::Deployment && new.pointer(annotations) != current.pointer(annotations);
+        if new["spec"] != current["spec"] || noted {
             let generation = current["metadata"]["generation"].as_i64().unwrap_or(0);
             new["metadata"]["generation"] = (generation + 1).into();
         }
