@@ -367,7 +367,7 @@ pub fn workload(kind: &str, name: &str) -> Workload {
     Workload { kind: kind.into(), name: name.into(), namespace: None, context: None }
 }
 
-/// What a driver sees of `scanner`; reads anew while it changes between the halves of a read.
+/// What a driver sees of `scanner`.
 pub async fn read(driver: &Cluster) -> ScaleState {
     driver.scale_of(&scanner()).await.unwrap()
 }

@@ -56,8 +56,10 @@ impl Proxy {
     pub async fn start(upstream: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let line =
-            Line { mode: Arc::new(watch::channel(Mode::Pass).0), counts: Arc::new(watch::channel(Counts::default()).0) };
+        let line = Line {
+            mode: Arc::new(watch::channel(Mode::Pass).0),
+            counts: Arc::new(watch::channel(Counts::default()).0),
+        };
         let serving = tokio::spawn(serve(listener, upstream, line.clone()));
         Self { port, line, serving }
     }

@@ -1,5 +1,10 @@
 //! What only a real API server shows: rights, custom resources, other people's APIs. Beside `tests/kubernetes/run`.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
 use hms_ops::model::spec::Workload;
 use hms_ops::world::WorldError;
 use hms_ops::world::kubernetes::{Cluster, Options};
@@ -37,7 +42,10 @@ async fn beyond_its_rights_the_account_is_refused() {
 
     assert!(is_forbidden(deployments.replace("scanner", &post, &found).await), "update");
     assert!(is_forbidden(deployments.patch("scanner", &ours, &three).await), "patch");
-    assert!(is_forbidden(deployments.patch_scale("scanner", &ours, &three).await), "patch of the scale, without a fence");
+    assert!(
+        is_forbidden(deployments.patch_scale("scanner", &ours, &three).await),
+        "patch of the scale, without a fence"
+    );
     assert!(is_forbidden(deployments.delete("scanner", &DeleteParams::default()).await), "delete");
     assert!(is_forbidden(deployments.list(&ListParams::default()).await), "list");
     for kind in ["Pod", "Secret", "ConfigMap", "ServiceAccount"] {
@@ -59,29 +67,27 @@ async fn beyond_its_rights_the_account_is_refused() {
 async fn every_right_that_is_granted_is_needed() {
     let all = rights();
     assert!(all.len() > 5, "{all:?}");
+    assert!(real().is_some(), "{NEEDS}");
+    let kubernetes = Kubernetes::start().await;
     for without in all {
-        let kubernetes = with_scanner().await;
-        kubernetes.create("StatefulSet", "store", 1).await;
-        kubernetes.wait_until_ready("store", 1).await;
         let said = refusal(&kubernetes, &without).await;
         let resource = without.resource.split('/').next().unwrap_or_default();
         assert!(said.contains(resource), "without {without:?} it says {said}");
     }
 }
 
-/// What is said when the account lacks a right.
+/// What is said in a namespace of its own to an account that lacks a right.
 async fn refusal(kubernetes: &Kubernetes, without: &Right) -> String {
-    let bare = object(&kubernetes.client, "v1", "Namespace", None)
+    let made = object(&kubernetes.client, "v1", "Namespace", None)
         .create(&PostParams::default(), &of(json!({"metadata": {"generateName": "test-"}})))
         .await
         .unwrap();
-    let home = bare.metadata.name.unwrap();
+    let home = made.metadata.name.unwrap();
     let account = Account::create(&kubernetes.client, &home, |right| right != without).await;
     let kubeconfig = kubernetes.scratch().join("without");
     account.write_kubeconfig(&File::read(&real().unwrap()), None, &kubeconfig);
     account.wait_until_granted(&kubeconfig).await;
     let driver = Cluster::connect(&Options { kubeconfig: Some(kubeconfig), ..Options::default() }).await.unwrap();
-    // In the account's own namespace nothing is there, which is no refusal: it is asked for, and not found.
     for kind in ["Deployment", "StatefulSet"] {
         make(&kubernetes.client, &home, kind).await;
         let subject = workload(&kind.to_lowercase(), "subject");
@@ -100,7 +106,8 @@ async fn refusal(kubernetes: &Kubernetes, without: &Right) -> String {
 /// A workload without replicas, so that it is settled from the start.
 async fn make(client: &kube::Client, namespace: &str, kind: &str) {
     let labels = json!({"app": "subject"});
-    let template = json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "none:1"}]}});
+    let template =
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "none:1"}]}});
     let spec = json!({"replicas": 0, "selector": {"matchLabels": labels}, "template": template});
     let body = json!({"metadata": {"name": "subject"}, "spec": spec});
     let made = object(client, "apps/v1", kind, Some(namespace));
@@ -108,7 +115,7 @@ async fn make(client: &kube::Client, namespace: &str, kind: &str) {
     // Its controller has looked at it when the status says so; until then its version moves.
     let settled = async {
         while made.get("subject").await.unwrap().data["status"]["observedGeneration"].is_null() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(SOON, settled).await.expect("no controller looks at it");
@@ -137,7 +144,7 @@ async fn declare(client: &kube::Client, group: &str, kind: &str, scale: Option<V
     let served = async {
         let api = object(client, &format!("{group}/v1alpha1"), kind, None);
         while api.list(&ListParams::default()).await.is_err() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     timeout(SOON, served).await.expect("the custom resource is never served");
@@ -197,7 +204,7 @@ async fn granted(driver: &Cluster, subject: &Workload) -> ScaleState {
     let seen = async {
         loop {
             match driver.scale_of(subject).await {
-                Err(WorldError::Forbidden { .. }) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+                Err(WorldError::Forbidden { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
                 seen => return seen.unwrap(),
             }
         }
@@ -221,4 +228,27 @@ async fn a_scaled_object_of_keda_owns_the_replicas() {
     let objects = kubernetes.objects("keda.sh/v1alpha1", "ScaledObject");
     objects.create(&PostParams::default(), &of(body)).await.unwrap();
     assert_eq!(read(&driver).await.managed_by, Some(Owner::Keda("queue-scaler".into())));
+}
+
+/// `run` is killed along with the shell that called it; nothing of the control plane is left.
+#[tokio::test]
+#[ignore = "needs a real Kubernetes, tests/kubernetes/run"]
+async fn a_control_plane_ends_with_who_started_it() {
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kubernetes/run");
+    let script = format!("'{}' sh -c 'echo $OPS_TEST_KUBECONFIG; exec sleep 1000'; true", run.display());
+    let mut shell = Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let kubeconfig = Path::new(line.trim());
+    let (server, directory) = (client(kubeconfig).await, kubeconfig.parent().unwrap());
+    server.apiserver_version().await.expect("it serves");
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    // Others close the port and remove the directory; nothing tells when.
+    let gone = async {
+        while directory.exists() || server.apiserver_version().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, gone).await.expect("it lives on");
 }

@@ -19,7 +19,8 @@ pub(super) fn core() -> Value {
 
 /// `/apis`, with the groups of these kinds.
 pub(super) fn groups(kinds: &[Kind]) -> Value {
-    let mut groups: Vec<Value> = kinds.iter().filter(|kind| !kind.group().is_empty()).map(|kind| group(*kind)).collect();
+    let mut groups: Vec<Value> =
+        kinds.iter().filter(|kind| !kind.group().is_empty()).map(|kind| group(*kind)).collect();
     // The kinds of a group follow each other.
     groups.dedup();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})

@@ -20,9 +20,15 @@ fn columns(kind: Kind) -> &'static [(&'static str, i32)] {
         ],
         Kind::StatefulSet => &[("Name", 0), ("Ready", 0), ("Age", 0), ("Containers", 1), ("Images", 1)],
         Kind::Pod => &[("Name", 0), ("Ready", 0), ("Status", 0), ("Restarts", 0), ("Age", 0)],
-        Kind::Autoscaler => {
-            &[("Name", 0), ("Reference", 0), ("Targets", 0), ("MinPods", 0), ("MaxPods", 0), ("Replicas", 0), ("Age", 0)]
-        }
+        Kind::Autoscaler => &[
+            ("Name", 0),
+            ("Reference", 0),
+            ("Targets", 0),
+            ("MinPods", 0),
+            ("MaxPods", 0),
+            ("Replicas", 0),
+            ("Age", 0),
+        ],
         Kind::ScaledObject => &[("Name", 0), ("Age", 0)],
     }
 }

@@ -274,7 +274,9 @@ mod tests {
         let mut cluster = cluster();
         let before = now(&cluster);
         let dry = Author { user_agent: "test", dry_run: true };
-        let answer = cluster.update_scale(Kind::Deployment, "default", "scanner", &json!({"spec": {"replicas": 9}}), &dry).unwrap();
+        let answer = cluster
+            .update_scale(Kind::Deployment, "default", "scanner", &json!({"spec": {"replicas": 9}}), &dry)
+            .unwrap();
         assert_eq!(answer["spec"]["replicas"], 9);
         for (body, code) in [
             (json!({"metadata": {"uid": "other"}, "spec": {"replicas": 9}}), 409),
@@ -303,7 +305,10 @@ mod tests {
     fn only_the_one_that_is_meant_is_deleted() {
         let mut cluster = cluster();
         let other = json!({"preconditions": {"uid": "other"}});
-        assert_eq!(cluster.delete(Kind::Deployment, "default", "scanner", &other, &ME).unwrap_err().body()["code"], 409);
+        assert_eq!(
+            cluster.delete(Kind::Deployment, "default", "scanner", &other, &ME).unwrap_err().body()["code"],
+            409
+        );
         let meant = json!({"preconditions": {"uid": text(&now(&cluster), "uid")}});
         cluster.delete(Kind::Deployment, "default", "scanner", &meant, &ME).unwrap();
         assert!(cluster.store.get(Kind::Deployment, "default", "scanner").is_err());
