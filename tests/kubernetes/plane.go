@@ -283,7 +283,7 @@ func (p *plane) tail(part string) string {
 }
 
 // stop ends the parts, the last first, and removes what they kept. What is in memory only need not be given up in
-// order.
+// order. With OPS_TEST_KEEP in the environment the directory stays, for its logs.
 func (p *plane) stop() {
 	for i := len(p.parts) - 1; i >= 0; i-- {
 		_ = p.parts[i].process.Kill()

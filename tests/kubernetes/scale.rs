@@ -3,6 +3,9 @@
 use hms_ops::world::WorldError;
 use hms_ops::world::kubernetes::Cluster;
 use hms_ops::world::scale::{Owner, ScaleState, Scaled};
+use k8s_openapi::api::autoscaling::v1::Scale;
+use kube::api::PostParams;
+use serde_json::json;
 
 use crate::cluster::{Kubernetes, read, scanner, workload};
 
@@ -156,4 +159,42 @@ async fn a_stateful_set_scales_as_a_deployment_does() {
     assert_eq!((after.replicas, after.ready, after.generation), (3, Some(3), 2));
     // A Deployment of that name is another thing.
     assert!(matches!(driver.scale_of(&workload("deployment", "store")).await, Err(WorldError::NotFound { .. })));
+}
+
+/// What refuses our writes says the same in the same words.
+#[tokio::test]
+async fn refusals_are_those_of_a_real_api_server() {
+    let kubernetes = Kubernetes::with_scanner(2).await;
+    let before = read(&kubernetes.driver().await).await;
+    let deployments = kubernetes.objects("apps/v1", "Deployment");
+    let scale = |metadata: serde_json::Value, replicas| -> Scale {
+        serde_json::from_value(json!({"metadata": metadata, "spec": {"replicas": replicas}})).unwrap()
+    };
+    let other_uid = format!("Precondition failed: UID in precondition: other, UID in object meta: {}", before.uid);
+    for (name, body, code, reason, said) in [
+        ("scanner", scale(json!({"name": "scanner"}), -1), 422, "Invalid", "must be greater than or equal to 0"),
+        ("scanner", scale(json!({"name": "scanner", "uid": "other"}), 4), 409, "Conflict", other_uid.as_str()),
+        (
+            "scanner",
+            scale(json!({"name": "scanner", "resourceVersion": "1"}), 4),
+            409,
+            "Conflict",
+            "Operation cannot be fulfilled on deployments.apps \"scanner\": the object has been modified; please apply \
+             your changes to the latest version and try again",
+        ),
+        (
+            "scanner",
+            scale(json!({"name": "gate"}), 4),
+            400,
+            "BadRequest",
+            "the name of the object (gate) does not match the name on the URL (scanner)",
+        ),
+        ("gate", scale(json!({"name": "gate"}), 4), 404, "NotFound", "deployments.apps \"gate\" not found"),
+    ] {
+        let refused = deployments.replace_scale(name, &PostParams::default(), &body).await;
+        let Err(kube::Error::Api(status)) = refused else { panic!("{name} {body:?}: {refused:?}") };
+        assert_eq!((status.code, status.reason.as_str()), (code, reason), "{status:?}");
+        assert!(status.message.contains(said), "{status:?}");
+    }
+    assert!(kubernetes.writes("scanner").await.is_empty());
 }

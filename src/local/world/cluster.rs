@@ -141,16 +141,6 @@ impl SimulatedCluster {
         self.add(Kind::Deployment, objects::deployment(namespace, name, replicas))
     }
 
-    /// Deletes a deployment and its pods; `false` if it is not there.
-    pub fn delete(&self, namespace: &str, name: &str) -> bool {
-        self.shared.write(|cluster| cluster.store.remove(Kind::Deployment, namespace, name)).is_ok()
-    }
-
-    /// Puts a HorizontalPodAutoscaler over a deployment. It owns the replicas and leaves them as they are.
-    pub fn add_autoscaler(&self, namespace: &str, name: &str, deployment: &str) -> bool {
-        self.add(Kind::Autoscaler, objects::autoscaler(namespace, name, deployment))
-    }
-
     /// Puts a KEDA ScaledObject over a deployment; from then on the API of KEDA is there.
     pub fn add_scaled_object(&self, namespace: &str, name: &str, deployment: &str) -> bool {
         self.add(Kind::ScaledObject, objects::scaled_object(namespace, name, deployment))

@@ -138,19 +138,6 @@ pub(super) fn scale(workload: &Value) -> Value {
     scale
 }
 
-/// A HorizontalPodAutoscaler over a deployment. (It owns; it does not scale.)
-pub(super) fn autoscaler(namespace: &str, name: &str, deployment: &str) -> Value {
-    json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment},
-            "minReplicas": 1, "maxReplicas": 10,
-        },
-        "status": {"currentReplicas": 0, "desiredReplicas": 0},
-    })
-}
-
 /// A KEDA ScaledObject over a deployment, by KEDA's defaults for kind and group.
 pub(super) fn scaled_object(namespace: &str, name: &str, deployment: &str) -> Value {
     json!({

@@ -148,7 +148,7 @@ mod tests {
         let objects = [
             (Kind::Deployment, objects::deployment("default", "scanner", 4)),
             (Kind::StatefulSet, objects::deployment("default", "scanner", 4)),
-            (Kind::Autoscaler, objects::autoscaler("default", "hpa", "scanner")),
+            (Kind::Autoscaler, json!({"metadata": {"name": "hpa"}, "spec": {"minReplicas": 1, "maxReplicas": 10}})),
             (Kind::ScaledObject, objects::scaled_object("default", "so", "scanner")),
             (Kind::Pod, objects::pod(&objects::deployment("default", "scanner", 4), "p", "")),
         ];
