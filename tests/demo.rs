@@ -1,9 +1,16 @@
-//! `ops demo` happens: the binary tells both of its stories to the end, beat by beat, on a real Kafka.
+//! `ops demo` happens: the binary tells both of its stories to the end, beat by beat, on a real Kafka; on its own simulated
+//! Kubernetes, and beside `tests/kubernetes/run` on a real one (`--kubeconfig`).
 
 use std::process::Command;
 use std::sync::OnceLock;
 
 use hms_ops::local::kafka::{Cluster, Options, from_env_or_start};
+use tokio::runtime::Runtime;
+
+#[path = "kubernetes/cluster.rs"]
+mod kubernetes;
+
+use kubernetes::Kubernetes;
 
 /// Never dropped, as statics are not: the broker notices by itself that this process is gone.
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
@@ -22,6 +29,44 @@ fn demo(flags: &[&str]) -> (String, Option<i32>) {
     (told, output.status.code())
 }
 
+/// A real Kubernetes with what the demo wants to find there, if there is one: the demo's own needs nothing.
+struct Airport {
+    runtime: Runtime,
+    kubernetes: Option<Kubernetes>,
+}
+
+/// The demo's Deployment.
+const LANES: &str = "dca-luggage-scanner";
+
+impl Airport {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let kubernetes = kubernetes::real().map(|_| {
+            runtime.block_on(async {
+                let kubernetes = Kubernetes::start().await;
+                kubernetes.create("Deployment", LANES, 2).await;
+                kubernetes.wait_until_ready(LANES, 2).await;
+                kubernetes
+            })
+        });
+        Self { runtime, kubernetes }
+    }
+
+    /// `ops demo` with the flags and with what leads to this.
+    fn demo(&self, flags: &[&str]) -> (String, Option<i32>) {
+        let kubeconfig = self.kubernetes.as_ref().and_then(|kubernetes| kubernetes.options().kubeconfig.clone());
+        let kubeconfig = kubeconfig.map(|path| format!("--kubeconfig={}", path.display()));
+        demo(&flags.iter().copied().chain(kubeconfig.as_deref()).collect::<Vec<_>>())
+    }
+
+    /// The real one was scaled as it was told, and by nobody else.
+    fn assert_scaled(&self) {
+        let Some(kubernetes) = &self.kubernetes else { return };
+        self.runtime.block_on(kubernetes.wait_until_ready(LANES, 4));
+        assert_eq!(self.runtime.block_on(kubernetes.writes(LANES)), [(2, 4)]);
+    }
+}
+
 /// The beats are there, one after the other.
 fn assert_told(story: &str, beats: &[&str]) {
     let mut rest = story;
@@ -34,7 +79,8 @@ fn assert_told(story: &str, beats: &[&str]) {
 /// queue 12 s -> over 30 s, opened, 2 -> 4, resolved: and nobody was paged.
 #[test]
 fn more_lanes_help_and_nobody_is_paged() {
-    let (story, code) = demo(&[]);
+    let airport = Airport::new();
+    let (story, code) = airport.demo(&[]);
     assert_told(
         &story,
         &[
@@ -56,12 +102,14 @@ fn more_lanes_help_and_nobody_is_paged() {
     );
     assert!(!story.contains("PAGE") && !story.contains("not told"), "{story}");
     assert_eq!(code, Some(0));
+    airport.assert_scaled();
 }
 
 /// The same, but nobody is there to staff the new lanes: the page comes, the incident stays open.
 #[test]
 fn when_more_lanes_do_not_help_somebody_is_paged() {
-    let (story, code) = demo(&["--no-help"]);
+    let airport = Airport::new();
+    let (story, code) = airport.demo(&["--no-help"]);
     assert_told(
         &story,
         &[
@@ -79,4 +127,5 @@ fn when_more_lanes_do_not_help_somebody_is_paged() {
     );
     assert!(story.contains("PAGE tsa_ops (critical)") && !story.contains("resolved   "), "{story}");
     assert_eq!(code, Some(0));
+    airport.assert_scaled();
 }

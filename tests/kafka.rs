@@ -12,6 +12,8 @@ mod actors;
 mod actors_controls;
 #[path = "kafka/actors_crashes.rs"]
 mod actors_crashes;
+#[path = "kafka/actors_kubernetes.rs"]
+mod actors_kubernetes;
 #[path = "kafka/actors_zombies.rs"]
 mod actors_zombies;
 #[path = "kafka/archiver.rs"]
@@ -30,6 +32,8 @@ mod bus;
 mod group;
 #[path = "kafka/held.rs"]
 mod held;
+#[path = "kubernetes/cluster.rs"]
+mod kubernetes;
 #[path = "kafka/local.rs"]
 mod local;
 #[path = "oracle/mod.rs"]

@@ -199,7 +199,7 @@ async fn carry_out(cluster: &Cluster, order: Order) -> ActionKind {
             Ok(Scaled { resource_version, .. }) => return done(&goal, &[("resource_version", &resource_version)]),
             Err(error) => error,
         };
-        match error.hint() {
+        match hint(&error) {
             Hint::Retry { after_ms } if Instant::now() < deadline => {
                 sleep(pause.max(Duration::from_millis(after_ms)).min(PATIENCE)).await;
                 pause = (pause * 2).min(PAUSES.1);
@@ -231,6 +231,15 @@ async fn carry_out(cluster: &Cluster, order: Order) -> ActionKind {
     }
 }
 
+/// What may be done after an error, where the workload could be seen a moment ago: an API server that has just begun
+/// knows no rights yet, and forbids everybody everything.
+fn hint(error: &WorldError) -> Hint {
+    match error {
+        WorldError::Forbidden { .. } => Hint::Retry { after_ms: 0 },
+        _ => error.hint(),
+    }
+}
+
 /// Looks until it is seen; `None`: it is gone.
 async fn look_again(
     cluster: &Cluster,
@@ -242,7 +251,7 @@ async fn look_again(
         match cluster.scale_of(workload).await {
             Ok(world) => return Ok(Some(world)),
             Err(WorldError::NotFound { .. }) => return Ok(None),
-            Err(error) if matches!(error.hint(), Hint::GiveUp) || Instant::now() >= deadline => return Err(error),
+            Err(error) if matches!(hint(&error), Hint::GiveUp) || Instant::now() >= deadline => return Err(error),
             Err(_) => sleep(pause).await,
         }
         pause = (pause * 2).min(PAUSES.1);

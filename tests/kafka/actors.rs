@@ -3,7 +3,6 @@
 //!
 //! Nothing here sleeps: every step waits for a record.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,17 +10,14 @@ use hms_ops::actors::bookmark::Bookmark;
 use hms_ops::actors::{Actor, autoscaler, frame, guard};
 use hms_ops::bus::{Isolation, Next, Offsets, Outcome, Producer, Reader, Record, TransactionalProducer};
 use hms_ops::codec;
-use hms_ops::local::world::{SimulatedCluster, SimulatedDeployment};
 use hms_ops::model::action::{ActionEvent, ActionKind};
 use hms_ops::model::incident::{Basis, EventKind, IncidentEvent, Verdict};
 use hms_ops::model::topics::Topics;
 use hms_ops::model::{ActionId, IncidentId, ServiceId, SpecHash};
-use hms_ops::world::kubernetes;
 use tokio::runtime::Runtime;
 
 use crate::harness::*;
-
-const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+use crate::kubernetes::{Kubernetes, read};
 
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
@@ -181,29 +177,27 @@ pub fn resolved(generation: u64) -> IncidentEvent {
     event(kind, at)
 }
 
-fn scale_up(generation: u64) -> IncidentEvent {
+pub fn scale_up(generation: u64) -> IncidentEvent {
     requested(generation, 1, "scale_up", &[("compute", "+2")])
 }
 
-/// The simulated cluster with `scanner` at 2 replicas, and the autoscaler on it.
-struct Scaling {
-    stage: Stage,
-    cluster: SimulatedCluster,
+/// A cluster with `scanner` at 2 replicas, real or simulated, and the autoscaler on it.
+pub struct Scaling {
+    pub cluster: Kubernetes,
+    pub stage: Stage,
 }
 
 impl Scaling {
-    fn new(stage: Stage) -> Self {
-        let scanner = SimulatedDeployment { namespace: "default".into(), name: "scanner".into(), replicas: 2 };
-        let cluster = stage.runtime.block_on(SimulatedCluster::start(ANY, Duration::from_millis(10), vec![scanner]));
-        Self { stage, cluster: cluster.unwrap() }
+    pub fn new(stage: Stage) -> Self {
+        Self { cluster: stage.runtime.block_on(Kubernetes::with_scanner(2)), stage }
     }
 
-    fn start(&self) -> Actor {
+    pub fn start(&self) -> Actor {
         self.start_with(|_| {})
     }
 
-    fn start_with(&self, change: impl FnOnce(&mut autoscaler::Options)) -> Actor {
-        let clusters = kubernetes::Options { server: Some(self.cluster.url()), ..Default::default() };
+    pub fn start_with(&self, change: impl FnOnce(&mut autoscaler::Options)) -> Actor {
+        let clusters = self.cluster.options().clone();
         let mut options =
             autoscaler::Options { frame: self.stage.options(), clusters, guard: guard::Settings::default() };
         change(&mut options);
@@ -211,22 +205,18 @@ impl Scaling {
     }
 
     /// Replicas before and after each write so far.
-    fn writes(&self) -> Vec<(u32, u32)> {
-        self.cluster.writes().iter().map(|write| (write.from, write.to)).collect()
+    pub fn writes(&self) -> Vec<(u32, u32)> {
+        self.stage.runtime.block_on(self.cluster.writes("scanner"))
+    }
+
+    /// A person scales.
+    pub fn scale_by_hand(&self, replicas: u32) {
+        self.stage.runtime.block_on(self.cluster.scale_by_hand("scanner", replicas));
     }
 
     /// The intent 2 -> 4 of `scale_up` of incident 1, as an actor would have written it just now.
-    fn intent(&self) -> ActionEvent {
-        let options = kubernetes::Options { server: Some(self.cluster.url()), ..Default::default() };
-        let workload = hms_ops::model::spec::Workload {
-            kind: "deployment".into(),
-            name: "scanner".into(),
-            namespace: None,
-            context: None,
-        };
-        let state = self.stage.runtime.block_on(async {
-            kubernetes::Cluster::connect(&options).await.unwrap().scale_of(&workload).await.unwrap()
-        });
+    pub fn intent(&self) -> ActionEvent {
+        let state = self.stage.runtime.block_on(async { read(&self.cluster.driver().await).await });
         let goal = [
             ("from", "2".to_owned()),
             ("to", "4".to_owned()),
@@ -305,7 +295,7 @@ fn a_crash_between_effect_and_outcome_does_nothing_again() {
     stage.settled_before(0);
     stage.tell(&[opened(1, false), scale_up(1)]);
     stage.was_written(&scaling.intent());
-    assert!(scaling.cluster.scale_by_hand("default", "scanner", 4));
+    scaling.scale_by_hand(4);
     let actor = scaling.start();
     assert_eq!(story(&stage.outcomes(1)), ["scale_up started #1", "scale_up done #1"]);
     actor.stop().unwrap();
@@ -320,11 +310,11 @@ fn a_crash_and_a_rival_leave_an_unknown_outcome() {
     stage.settled_before(0);
     stage.tell(&[opened(1, false), scale_up(1)]);
     stage.was_written(&scaling.intent());
-    assert!(scaling.cluster.scale_by_hand("default", "scanner", 7));
+    scaling.scale_by_hand(7);
     let actor = scaling.start();
     assert_eq!(story(&stage.outcomes(1)), ["scale_up started #1", "scale_up unknown #1"]);
     actor.stop().unwrap();
-    assert_eq!(scaling.cluster.replicas("default", "scanner"), Some(7));
+    assert_eq!(scaling.writes(), [(2, 7)]);
 }
 
 /// What came while nobody was there: incident 1 is over, incident 2 is not, the request of incident 3 is old.

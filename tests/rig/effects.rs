@@ -17,6 +17,7 @@ use hms_ops::model::action::{ActionEvent, ActionKind};
 use hms_ops::model::incident::{Basis, EventKind, IncidentEvent};
 use hms_ops::model::{ActionId, IncidentId, ServiceId, SpecHash};
 use hms_ops::torture::{Point, Sabotage};
+use hms_ops::world::kubernetes;
 use tokio::runtime::Runtime;
 
 use super::cluster::PATIENCE;
@@ -191,6 +192,23 @@ impl Effects {
         self.tell(&service, opened);
         self.tell(&service, requested);
         service
+    }
+
+    /// Those that can ask.
+    pub fn services(&self) -> &[String] {
+        &self.services
+    }
+
+    /// From now on autoscalers are started for this cluster, with deployments named as the services that ask. What they
+    /// do there is not judged here.
+    pub fn act_on(&self, cluster: &kubernetes::Options) {
+        let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let (key, value) = match (&cluster.server, text(&cluster.kubeconfig)) {
+            (Some(server), _) => ("server", server.clone()),
+            (None, kubeconfig) => ("kubeconfig", kubeconfig.unwrap_or_default()),
+        };
+        let config = format!("[autoscaler]\n{key} = {value:?}\n");
+        std::fs::write(kept_file(&format!("{}ops.toml", self.fleet.prefix)), config).unwrap();
     }
 
     /// Its incident is over.

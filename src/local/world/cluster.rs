@@ -133,22 +133,12 @@ impl SimulatedCluster {
     pub fn scale_by_hand(&self, namespace: &str, name: &str, replicas: u32) -> bool {
         let author = Author { user_agent: "by hand", dry_run: false };
         let scale = json!({"spec": {"replicas": replicas}});
-        self.shared.write(|cluster| cluster.update_scale(namespace, name, &scale, &author)).is_ok()
+        self.shared.write(|cluster| cluster.update_scale(Kind::Deployment, namespace, name, &scale, &author)).is_ok()
     }
 
     /// Makes a deployment; `false` if there is one of that name.
     pub fn create(&self, namespace: &str, name: &str, replicas: u32) -> bool {
         self.add(Kind::Deployment, objects::deployment(namespace, name, replicas))
-    }
-
-    /// Deletes a deployment and its pods; `false` if it is not there.
-    pub fn delete(&self, namespace: &str, name: &str) -> bool {
-        self.shared.write(|cluster| cluster.store.remove(Kind::Deployment, namespace, name)).is_ok()
-    }
-
-    /// Puts a HorizontalPodAutoscaler over a deployment. It owns the replicas and leaves them as they are.
-    pub fn add_autoscaler(&self, namespace: &str, name: &str, deployment: &str) -> bool {
-        self.add(Kind::Autoscaler, objects::autoscaler(namespace, name, deployment))
     }
 
     /// Puts a KEDA ScaledObject over a deployment; from then on the API of KEDA is there.

@@ -1,4 +1,4 @@
-//! What makes pods follow replicas: deployment controller, scheduler, kubelet and garbage collector in one.
+//! What makes pods follow replicas: controllers of Deployments and StatefulSets, scheduler, kubelet and garbage collector in one.
 //! One pass looks at everything and says when the next pod becomes ready.
 
 use std::collections::BTreeMap;
@@ -25,37 +25,40 @@ impl Controller {
         Self { ready_after, starting: BTreeMap::new(), made: 0 }
     }
 
-    /// Brings the pods and the statuses in line with the deployments; returns when to look again.
+    /// Brings the pods and the statuses in line with the workloads; returns when to look again.
     pub(super) fn pass(&mut self, store: &mut Store, now: Instant) -> Option<Instant> {
-        let deployments: Vec<Value> = store.list(Kind::Deployment).cloned().collect();
+        let workloads: Vec<(Kind, Value)> = Kind::WORKLOADS
+            .into_iter()
+            .flat_map(|kind| store.list(kind).map(move |workload| (kind, workload.clone())))
+            .collect();
         let mut pods: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for pod in store.list(Kind::Pod) {
             let owner = pod["metadata"]["ownerReferences"][0]["uid"].as_str().unwrap_or_default();
             pods.entry(owner.to_owned()).or_default().push(pod.clone());
         }
-        for deployment in &deployments {
-            let mine = pods.remove(text(deployment, "uid")).unwrap_or_default();
-            self.align(store, deployment, mine, now);
+        for (kind, workload) in &workloads {
+            let mine = pods.remove(text(workload, "uid")).unwrap_or_default();
+            self.align(store, (*kind, workload), mine, now);
         }
-        // Whose deployment is gone, goes too.
+        // Whose workload is gone, goes too.
         for orphan in pods.values().flatten() {
             self.stop(store, orphan);
         }
         self.starting.values().min().copied()
     }
 
-    fn align(&mut self, store: &mut Store, deployment: &Value, mut pods: Vec<Value>, now: Instant) {
-        let wanted = deployment["spec"]["replicas"].as_u64().unwrap_or(0) as usize;
+    fn align(&mut self, store: &mut Store, (kind, workload): (Kind, &Value), mut pods: Vec<Value>, now: Instant) {
+        let wanted = workload["spec"]["replicas"].as_u64().unwrap_or(0) as usize;
         for pod in &mut pods {
             let due = self.starting.get(text(pod, "uid")).is_some_and(|due| *due <= now);
             if due {
                 self.starting.remove(text(pod, "uid"));
-                pod["status"] = objects::ready(deployment, &pod["status"]["startTime"], &second(Timestamp::now()));
+                pod["status"] = objects::ready(workload, &pod["status"]["startTime"], &second(Timestamp::now()));
                 replace(store, Kind::Pod, pod);
             }
         }
         while pods.len() < wanted {
-            match self.start(store, deployment, now) {
+            match self.start(store, workload, now) {
                 Some(pod) => pods.push(pod),
                 None => break,
             }
@@ -66,18 +69,22 @@ impl Controller {
             self.stop(store, &surplus);
         }
         let ready = pods.iter().filter(|pod| objects::is_ready(pod)).count();
-        let status = objects::deployment_status(deployment, pods.len() as u64, ready as u64, &second(Timestamp::now()));
-        if status != deployment["status"] {
-            let mut deployment = deployment.clone();
-            deployment["status"] = status;
-            replace(store, Kind::Deployment, &mut deployment);
+        let (pods, ready) = (pods.len() as u64, ready as u64);
+        let status = match kind {
+            Kind::StatefulSet => objects::stateful_set_status(workload, pods, ready),
+            _ => objects::deployment_status(workload, pods, ready, &second(Timestamp::now())),
+        };
+        if status != workload["status"] {
+            let mut workload = workload.clone();
+            workload["status"] = status;
+            replace(store, kind, &mut workload);
         }
     }
 
-    fn start(&mut self, store: &mut Store, deployment: &Value, now: Instant) -> Option<Value> {
+    fn start(&mut self, store: &mut Store, workload: &Value, now: Instant) -> Option<Value> {
         self.made += 1;
-        let name = format!("{}-{:05x}", text(deployment, "name"), self.made);
-        let pod = objects::pod(deployment, &name, &second(Timestamp::now()));
+        let name = format!("{}-{:05x}", text(workload, "name"), self.made);
+        let pod = objects::pod(workload, &name, &second(Timestamp::now()));
         // A pod that someone made by this name stays; the next pass takes the next number.
         let pod = store.create(Kind::Pod, pod).ok()?;
         self.starting.insert(text(&pod, "uid").to_owned(), now + self.ready_after);
@@ -128,11 +135,11 @@ mod tests {
 
         let author = Author { user_agent: "test", dry_run: false };
         let scale = |replicas| json!({"spec": {"replicas": replicas}});
-        cluster.update_scale("default", "scanner", &scale(3), &author).unwrap();
+        cluster.update_scale(Kind::Deployment, "default", "scanner", &scale(3), &author).unwrap();
         controller.pass(&mut cluster.store, start + AFTER);
         assert_eq!(status(&cluster), (3, 2));
         // The one that is not ready goes first.
-        cluster.update_scale("default", "scanner", &scale(2), &author).unwrap();
+        cluster.update_scale(Kind::Deployment, "default", "scanner", &scale(2), &author).unwrap();
         assert_eq!(controller.pass(&mut cluster.store, start + AFTER), None);
         assert_eq!(status(&cluster), (2, 2));
     }

@@ -78,21 +78,24 @@ impl Request<'_> {
             ["apis", group, version, rest @ ..] => (*group, *version, rest),
             _ => return Ok(no_such_page()),
         };
-        let Some(kind) = kinds.into_iter().find(|kind| kind.group() == group && kind.version() == version) else {
+        let kinds: Vec<Kind> =
+            kinds.into_iter().filter(|kind| kind.group() == group && kind.version() == version).collect();
+        let (namespace, resource, below) = match rest {
+            [] if !kinds.is_empty() => {
+                let group_version = kinds[0].api_version();
+                return Ok(Json(discovery::resources(&group_version, &kinds)).into_response());
+            }
+            ["namespaces", namespace, resource, below @ ..] => (Some(*namespace), *resource, below),
+            [resource] => (None, *resource, &[] as &[&str]),
+            _ => return Ok(no_such_page()),
+        };
+        let Some(kind) = kinds.into_iter().find(|kind| kind.resource() == resource) else {
             return Ok(no_such_page());
         };
-        match rest {
-            [] => Ok(Json(discovery::resources(kind)).into_response()),
-            [resource] if *resource == kind.resource() => self.collection(method, kind, None),
-            ["namespaces", namespace, resource] if *resource == kind.resource() => {
-                self.collection(method, kind, Some(namespace))
-            }
-            ["namespaces", namespace, resource, name] if *resource == kind.resource() => {
-                self.object(method, kind, namespace, name)
-            }
-            ["namespaces", namespace, "deployments", name, "scale"] if kind == Kind::Deployment => {
-                self.scale(method, namespace, name)
-            }
+        match (namespace, below) {
+            (_, []) => self.collection(method, kind, namespace),
+            (Some(namespace), [name]) => self.object(method, kind, namespace, name),
+            (Some(namespace), [name, "scale"]) if kind.is_workload() => self.scale(method, kind, namespace, name),
             _ => Ok(no_such_page()),
         }
     }
@@ -100,11 +103,11 @@ impl Request<'_> {
     fn collection(&self, method: &Method, kind: Kind, namespace: Option<&str>) -> Result<Response, Failure> {
         let parameters = &self.parameters;
         if method == Method::POST
-            && kind == Kind::Deployment
+            && kind.is_made_by_clients()
             && let Some(namespace) = namespace
         {
             let body = self.json()?;
-            let made = self.shared.write(|cluster| cluster.create(namespace, body, &self.author()))?;
+            let made = self.shared.write(|cluster| cluster.create(kind, namespace, body, &self.author()))?;
             return Ok((StatusCode::CREATED, Json(made)).into_response());
         }
         if method != Method::GET {
@@ -152,41 +155,41 @@ impl Request<'_> {
                 }
                 object
             }
-            Method::PUT if kind == Kind::Deployment => {
+            Method::PUT if kind.is_workload() => {
                 let body = self.json()?;
-                self.shared.write(|cluster| cluster.update(namespace, name, body, &self.author()))?
+                self.shared.write(|cluster| cluster.update(kind, namespace, name, body, &self.author()))?
             }
-            Method::PATCH if kind == Kind::Deployment => {
+            Method::PATCH if kind.is_workload() => {
                 let patch = self.patch()?;
                 self.shared.write(|cluster| {
                     let mut new = cluster.store.get(kind, namespace, name)?.clone();
                     merge(&mut new, &patch);
-                    cluster.update(namespace, name, new, &self.author())
+                    cluster.update(kind, namespace, name, new, &self.author())
                 })?
             }
-            Method::DELETE if kind == Kind::Deployment => {
+            Method::DELETE if kind.is_made_by_clients() => {
                 let options = if self.body.is_empty() { Value::Null } else { self.json()? };
-                self.shared.write(|cluster| cluster.delete(namespace, name, &options, &self.author()))?
+                self.shared.write(|cluster| cluster.delete(kind, namespace, name, &options, &self.author()))?
             }
             _ => return Err(Failure::method_not_allowed()),
         };
         Ok(Json(object).into_response())
     }
 
-    fn scale(&self, method: &Method, namespace: &str, name: &str) -> Result<Response, Failure> {
-        let read = |cluster: &Cluster| cluster.store.get(Kind::Deployment, namespace, name).map(objects::scale);
+    fn scale(&self, method: &Method, kind: Kind, namespace: &str, name: &str) -> Result<Response, Failure> {
+        let read = |cluster: &Cluster| cluster.store.get(kind, namespace, name).map(objects::scale);
         let scale = match *method {
             Method::GET => read(&self.shared.cluster())?,
             Method::PUT => {
                 let body = self.json()?;
-                self.shared.write(|cluster| cluster.update_scale(namespace, name, &body, &self.author()))?
+                self.shared.write(|cluster| cluster.update_scale(kind, namespace, name, &body, &self.author()))?
             }
             Method::PATCH => {
                 let patch = self.patch()?;
                 self.shared.write(|cluster| {
                     let mut new = read(cluster)?;
                     merge(&mut new, &patch);
-                    cluster.update_scale(namespace, name, &new, &self.author())
+                    cluster.update_scale(kind, namespace, name, &new, &self.author())
                 })?
             }
             _ => return Err(Failure::method_not_allowed()),

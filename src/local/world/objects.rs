@@ -21,16 +21,16 @@ pub(super) fn deployment(namespace: &str, name: &str, replicas: u32) -> Value {
     })
 }
 
-/// A pod of a deployment, not ready yet.
-pub(super) fn pod(deployment: &Value, name: &str, started: &str) -> Value {
-    let owner = text(deployment, "name");
-    let template = &deployment["spec"]["template"];
+/// A pod of a workload, not ready yet.
+pub(super) fn pod(workload: &Value, name: &str, started: &str) -> Value {
+    let owner = text(workload, "name");
+    let template = &workload["spec"]["template"];
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
-            "name": name, "namespace": text(deployment, "namespace"), "labels": template["metadata"]["labels"],
+            "name": name, "namespace": text(workload, "namespace"), "labels": template["metadata"]["labels"],
             "ownerReferences": [{
-                "apiVersion": "apps/v1", "kind": "Deployment", "name": owner, "uid": text(deployment, "uid"),
+                "apiVersion": "apps/v1", "kind": workload["kind"], "name": owner, "uid": text(workload, "uid"),
                 "controller": true, "blockOwnerDeletion": true,
             }],
         },
@@ -38,22 +38,22 @@ pub(super) fn pod(deployment: &Value, name: &str, started: &str) -> Value {
         "status": {
             "phase": "Pending", "startTime": started,
             "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": started}],
-            "containerStatuses": [container(deployment, false, json!({"waiting": {"reason": "ContainerCreating"}}))],
+            "containerStatuses": [container(workload, false, json!({"waiting": {"reason": "ContainerCreating"}}))],
         },
     })
 }
 
 /// The status of a pod that has become ready.
-pub(super) fn ready(deployment: &Value, started: &Value, now: &str) -> Value {
+pub(super) fn ready(workload: &Value, started: &Value, now: &str) -> Value {
     json!({
         "phase": "Running", "startTime": started,
         "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": now}],
-        "containerStatuses": [container(deployment, true, json!({"running": {"startedAt": now}}))],
+        "containerStatuses": [container(workload, true, json!({"running": {"startedAt": now}}))],
     })
 }
 
-fn container(deployment: &Value, ready: bool, state: Value) -> Value {
-    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+fn container(workload: &Value, ready: bool, state: Value) -> Value {
+    let container = &workload["spec"]["template"]["spec"]["containers"][0];
     json!({
         "name": container["name"], "image": container["image"], "imageID": "", "ready": ready, "started": ready,
         "restartCount": 0, "state": state,
@@ -98,10 +98,23 @@ pub(super) fn deployment_status(deployment: &Value, pods: u64, ready: u64, now: 
     status
 }
 
-/// The scale subresource of a deployment.
-pub(super) fn scale(deployment: &Value) -> Value {
-    let metadata = &deployment["metadata"];
-    let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
+/// The status of a StatefulSet with `pods` pods, `ready` of them ready. It has no conditions, and its count of pods
+/// is always there.
+pub(super) fn stateful_set_status(set: &Value, pods: u64, ready: u64) -> Value {
+    let mut status = json!({"observedGeneration": set["metadata"]["generation"], "replicas": pods});
+    for (field, count) in [("readyReplicas", ready), ("currentReplicas", pods), ("updatedReplicas", pods)] {
+        if count > 0 {
+            status[field] = count.into();
+        }
+    }
+    status["availableReplicas"] = ready.into();
+    status
+}
+
+/// The scale subresource of a workload.
+pub(super) fn scale(workload: &Value) -> Value {
+    let metadata = &workload["metadata"];
+    let labels = workload["spec"]["selector"]["matchLabels"].as_object();
     let selector: Vec<_> = labels
         .into_iter()
         .flatten()
@@ -115,27 +128,14 @@ pub(super) fn scale(deployment: &Value) -> Value {
         },
         "spec": {},
         "status": {
-            "replicas": deployment["status"]["replicas"].as_u64().unwrap_or(0), "selector": selector.join(","),
+            "replicas": workload["status"]["replicas"].as_u64().unwrap_or(0), "selector": selector.join(","),
         },
     });
-    match deployment["spec"]["replicas"].as_u64() {
+    match workload["spec"]["replicas"].as_u64() {
         Some(0) | None => {}
         Some(replicas) => scale["spec"]["replicas"] = replicas.into(),
     }
     scale
-}
-
-/// A HorizontalPodAutoscaler over a deployment. (It owns; it does not scale.)
-pub(super) fn autoscaler(namespace: &str, name: &str, deployment: &str) -> Value {
-    json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment},
-            "minReplicas": 1, "maxReplicas": 10,
-        },
-        "status": {"currentReplicas": 0, "desiredReplicas": 0},
-    })
 }
 
 /// A KEDA ScaledObject over a deployment, by KEDA's defaults for kind and group.

@@ -16,18 +16,32 @@ const LOG_LEN: usize = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Deployment,
+    StatefulSet,
     Pod,
     Autoscaler,
     ScaledObject,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Deployment, Self::Pod, Self::Autoscaler, Self::ScaledObject];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Deployment, Self::StatefulSet, Self::Pod, Self::Autoscaler, Self::ScaledObject];
+
+    /// Those that have replicas and a scale.
+    pub(super) const WORKLOADS: [Self; 2] = [Self::Deployment, Self::StatefulSet];
+
+    pub(super) fn is_workload(self) -> bool {
+        Self::WORKLOADS.contains(&self)
+    }
+
+    /// May clients make and delete it? (Pods are the controller's.)
+    pub(super) fn is_made_by_clients(self) -> bool {
+        self.is_workload() || self == Self::Autoscaler
+    }
 
     /// API group; empty for the core.
     pub(super) fn group(self) -> &'static str {
         match self {
-            Self::Deployment => "apps",
+            Self::Deployment | Self::StatefulSet => "apps",
             Self::Pod => "",
             Self::Autoscaler => "autoscaling",
             Self::ScaledObject => "keda.sh",
@@ -36,7 +50,7 @@ impl Kind {
 
     pub(super) fn version(self) -> &'static str {
         match self {
-            Self::Deployment | Self::Pod => "v1",
+            Self::Deployment | Self::StatefulSet | Self::Pod => "v1",
             Self::Autoscaler => "v2",
             Self::ScaledObject => "v1alpha1",
         }
@@ -53,6 +67,7 @@ impl Kind {
     pub(super) fn kind(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
             Self::Pod => "Pod",
             Self::Autoscaler => "HorizontalPodAutoscaler",
             Self::ScaledObject => "ScaledObject",
@@ -63,6 +78,7 @@ impl Kind {
     pub(super) fn resource(self) -> &'static str {
         match self {
             Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
             Self::Pod => "pods",
             Self::Autoscaler => "horizontalpodautoscalers",
             Self::ScaledObject => "scaledobjects",

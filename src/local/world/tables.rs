@@ -18,10 +18,17 @@ fn columns(kind: Kind) -> &'static [(&'static str, i32)] {
             ("Images", 1),
             ("Selector", 1),
         ],
+        Kind::StatefulSet => &[("Name", 0), ("Ready", 0), ("Age", 0), ("Containers", 1), ("Images", 1)],
         Kind::Pod => &[("Name", 0), ("Ready", 0), ("Status", 0), ("Restarts", 0), ("Age", 0)],
-        Kind::Autoscaler => {
-            &[("Name", 0), ("Reference", 0), ("MinPods", 0), ("MaxPods", 0), ("Replicas", 0), ("Age", 0)]
-        }
+        Kind::Autoscaler => &[
+            ("Name", 0),
+            ("Reference", 0),
+            ("Targets", 0),
+            ("MinPods", 0),
+            ("MaxPods", 0),
+            ("Replicas", 0),
+            ("Age", 0),
+        ],
         Kind::ScaledObject => &[("Name", 0), ("Age", 0)],
     }
 }
@@ -85,6 +92,11 @@ fn cells(kind: Kind, object: &Value, now: Timestamp) -> Vec<Value> {
                 json!(selector.join(",")),
             ]
         }
+        Kind::StatefulSet => {
+            let container = &spec["template"]["spec"]["containers"][0];
+            let ready = format!("{}/{}", count(&status["readyReplicas"]), count(&spec["replicas"]));
+            vec![name, json!(ready), age, container["name"].clone(), container["image"].clone()]
+        }
         Kind::Pod => {
             let container = &status["containerStatuses"][0];
             let ready = u8::from(container["ready"] == true);
@@ -98,6 +110,8 @@ fn cells(kind: Kind, object: &Value, now: Timestamp) -> Vec<Value> {
             vec![
                 name,
                 json!(reference),
+                // What an API server makes of one without metrics, where nobody measures.
+                json!("cpu: <unknown>/80%"),
                 spec["minReplicas"].clone(),
                 spec["maxReplicas"].clone(),
                 json!(count(&status["currentReplicas"])),
@@ -133,7 +147,8 @@ mod tests {
     fn rows_have_a_cell_for_each_column() {
         let objects = [
             (Kind::Deployment, objects::deployment("default", "scanner", 4)),
-            (Kind::Autoscaler, objects::autoscaler("default", "hpa", "scanner")),
+            (Kind::StatefulSet, objects::deployment("default", "scanner", 4)),
+            (Kind::Autoscaler, json!({"metadata": {"name": "hpa"}, "spec": {"minReplicas": 1, "maxReplicas": 10}})),
             (Kind::ScaledObject, objects::scaled_object("default", "so", "scanner")),
             (Kind::Pod, objects::pod(&objects::deployment("default", "scanner", 4), "p", "")),
         ];

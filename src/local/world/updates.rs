@@ -2,7 +2,8 @@
 //! All writes, by HTTP and by hand, pass here; every one that changes the replicas is kept for the tests.
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::objects;
@@ -14,7 +15,7 @@ use super::store::{Kind, Store, text};
 pub struct Write {
     /// When, ms since the epoch by the host's clock.
     pub at_ms: i64,
-    /// Namespace of the deployment.
+    /// Namespace of the workload.
     pub namespace: String,
     /// Its name.
     pub name: String,
@@ -39,17 +40,18 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Puts `new` in the place of the deployment. If `new` names a uid or a version, they must be the current ones.
+    /// Puts `new` in the place of the workload. If `new` names a uid or a version, they must be the current ones.
     pub(super) fn update(
         &mut self,
+        kind: Kind,
         namespace: &str,
         name: &str,
         mut new: Value,
         author: &Author,
     ) -> Result<Value, Failure> {
-        let current = self.store.get(Kind::Deployment, namespace, name)?.clone();
+        let current = self.store.get(kind, namespace, name)?.clone();
         check_name(namespace, name, &new)?;
-        check_preconditions(&current, &new)?;
+        check_preconditions(kind, &current, &new)?;
         for fixed in ["name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp"] {
             new["metadata"][fixed] = current["metadata"][fixed].clone();
         }
@@ -59,23 +61,26 @@ impl Cluster {
         if new["spec"]["replicas"].is_null() && new["spec"].is_object() {
             new["spec"]["replicas"] = 1.into();
         }
-        let to = replicas_of(name, &new)?;
+        let to = replicas_of(kind, name, &new)?;
         if new["spec"]["selector"] != current["spec"]["selector"] {
-            return Err(Failure::invalid(Kind::Deployment, name, "spec.selector: Invalid value: field is immutable"));
+            return Err(Failure::invalid(kind, name, "spec.selector: Invalid value: field is immutable"));
         }
         if new == current {
             // As in a real API server: no new version without a change.
             return Ok(current);
         }
-        if new["spec"] != current["spec"] {
+        // A Deployment hands its annotations on to its ReplicaSets, so they count as part of what it asks for.
+        let annotations = "/metadata/annotations";
+        let noted = kind == Kind::Deployment && new.pointer(annotations) != current.pointer(annotations);
+        if new["spec"] != current["spec"] || noted {
             let generation = current["metadata"]["generation"].as_i64().unwrap_or(0);
             new["metadata"]["generation"] = (generation + 1).into();
         }
         if author.dry_run {
             return Ok(new);
         }
-        let from = replicas_of(name, &current)?;
-        let written = self.store.replace(Kind::Deployment, new)?;
+        let from = replicas_of(kind, name, &current)?;
+        let written = self.store.replace(kind, new)?;
         if from != to {
             self.writes.push(Write {
                 at_ms: Timestamp::now().as_millisecond(),
@@ -92,51 +97,63 @@ impl Cluster {
     /// The same through the scale subresource: only `spec.replicas` counts, absent means 0.
     pub(super) fn update_scale(
         &mut self,
+        kind: Kind,
         namespace: &str,
         name: &str,
         scale: &Value,
         author: &Author,
     ) -> Result<Value, Failure> {
-        let mut new = self.store.get(Kind::Deployment, namespace, name)?.clone();
+        let mut new = self.store.get(kind, namespace, name)?.clone();
         check_name(namespace, name, scale)?;
         let replicas = &scale["spec"]["replicas"];
         new["spec"]["replicas"] = if replicas.is_null() { json!(0) } else { replicas.clone() };
         for precondition in ["uid", "resourceVersion"] {
             new["metadata"][precondition] = scale["metadata"][precondition].clone();
         }
-        self.update(namespace, name, new, author).map(|deployment| objects::scale(&deployment))
+        self.update(kind, namespace, name, new, author).map(|workload| objects::scale(&workload))
     }
 
-    /// Makes a deployment of what a client posted.
-    pub(super) fn create(&mut self, namespace: &str, mut new: Value, author: &Author) -> Result<Value, Failure> {
+    /// Makes an object of what a client posted.
+    pub(super) fn create(
+        &mut self,
+        kind: Kind,
+        namespace: &str,
+        mut new: Value,
+        author: &Author,
+    ) -> Result<Value, Failure> {
         let name = text(&new, "name").to_owned();
         if name.is_empty() {
-            return Err(Failure::invalid(Kind::Deployment, "", "metadata.name: Required value: name is required"));
+            return Err(Failure::invalid(kind, "", "metadata.name: Required value: name is required"));
         }
         check_name(namespace, &name, &new)?;
         new["metadata"]["namespace"] = namespace.into();
-        if new["spec"]["replicas"].is_null() && new["spec"].is_object() {
-            new["spec"]["replicas"] = 1.into();
+        new["apiVersion"] = kind.api_version().into();
+        new["kind"] = kind.kind().into();
+        if kind.is_workload() {
+            if new["spec"]["replicas"].is_null() && new["spec"].is_object() {
+                new["spec"]["replicas"] = 1.into();
+            }
+            new["status"] = json!({});
+            replicas_of(kind, &name, &new)?;
         }
-        new["status"] = json!({});
-        replicas_of(&name, &new)?;
-        if author.dry_run { Ok(new) } else { self.store.create(Kind::Deployment, new) }
+        if author.dry_run { Ok(new) } else { self.store.create(kind, new) }
     }
 
-    /// Deletes a deployment, if it is the one that the options name; answers with the `Status` of success.
+    /// Deletes an object, if it is the one that the options name; answers with the `Status` of success.
     pub(super) fn delete(
         &mut self,
+        kind: Kind,
         namespace: &str,
         name: &str,
         options: &Value,
         author: &Author,
     ) -> Result<Value, Failure> {
-        let current = self.store.get(Kind::Deployment, namespace, name)?.clone();
-        check_preconditions(&current, &json!({"metadata": options["preconditions"]}))?;
+        let current = self.store.get(kind, namespace, name)?.clone();
+        check_preconditions(kind, &current, &json!({"metadata": options["preconditions"]}))?;
         if !author.dry_run {
-            self.store.remove(Kind::Deployment, namespace, name)?;
+            self.store.remove(kind, namespace, name)?;
         }
-        let (group, kind) = (Kind::Deployment.group(), Kind::Deployment.resource());
+        let (group, kind) = (kind.group(), kind.resource());
         let details = json!({"name": name, "group": group, "kind": kind, "uid": current["metadata"]["uid"]});
         Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}))
     }
@@ -184,29 +201,37 @@ fn check_name(namespace: &str, name: &str, body: &Value) -> Result<(), Failure> 
     Ok(())
 }
 
-fn check_preconditions(current: &Value, new: &Value) -> Result<(), Failure> {
+fn check_preconditions(kind: Kind, current: &Value, new: &Value) -> Result<(), Failure> {
     let name = text(current, "name");
     let (uid, version) = (text(new, "uid"), text(new, "resourceVersion"));
     if !uid.is_empty() && uid != text(current, "uid") {
-        return Err(Failure::other_uid(Kind::Deployment, name, uid, text(current, "uid")));
+        return Err(Failure::other_uid(kind, name, uid, text(current, "uid")));
     }
     if !version.is_empty() && version != text(current, "resourceVersion") {
-        return Err(Failure::modified(Kind::Deployment, name));
+        return Err(Failure::modified(kind, name));
     }
     Ok(())
 }
 
-/// The replicas that a deployment asks for, if it is one.
-fn replicas_of(name: &str, deployment: &Value) -> Result<u32, Failure> {
+/// The replicas that a workload asks for, if it is one.
+fn replicas_of(kind: Kind, name: &str, workload: &Value) -> Result<u32, Failure> {
     // The typed form refuses what a real API server could not decode.
-    let typed: Deployment = serde_json::from_value(deployment.clone()).map_err(|error| {
-        Failure::bad_request(format!("Deployment in version \"v1\" cannot be handled as a Deployment: {error}"))
+    let typed = match kind {
+        Kind::StatefulSet => replicas::<StatefulSet>(workload, |typed| typed.spec.replicas),
+        _ => replicas::<Deployment>(workload, |typed| typed.spec.replicas),
+    };
+    let replicas = typed.map_err(|error| {
+        let kind = kind.kind();
+        Failure::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: {error}"))
     })?;
-    let replicas = typed.spec.replicas.unwrap_or(1);
     u32::try_from(replicas).map_err(|_| {
         let why = format!("spec.replicas: Invalid value: {replicas}: must be greater than or equal to 0");
-        Failure::invalid(Kind::Deployment, name, &why)
+        Failure::invalid(kind, name, &why)
     })
+}
+
+fn replicas<T: DeserializeOwned>(workload: &Value, of: fn(T) -> Option<i32>) -> Result<i32, serde_json::Error> {
+    serde_json::from_value(workload.clone()).map(|typed| of(typed).unwrap_or(1))
 }
 
 #[cfg(test)]
@@ -226,7 +251,7 @@ mod tests {
     }
 
     fn scale(cluster: &mut Cluster, body: Value) -> Result<Value, Failure> {
-        cluster.update_scale("default", "scanner", &body, &ME)
+        cluster.update_scale(Kind::Deployment, "default", "scanner", &body, &ME)
     }
 
     #[test]
@@ -249,7 +274,9 @@ mod tests {
         let mut cluster = cluster();
         let before = now(&cluster);
         let dry = Author { user_agent: "test", dry_run: true };
-        let answer = cluster.update_scale("default", "scanner", &json!({"spec": {"replicas": 9}}), &dry).unwrap();
+        let answer = cluster
+            .update_scale(Kind::Deployment, "default", "scanner", &json!({"spec": {"replicas": 9}}), &dry)
+            .unwrap();
         assert_eq!(answer["spec"]["replicas"], 9);
         for (body, code) in [
             (json!({"metadata": {"uid": "other"}, "spec": {"replicas": 9}}), 409),
@@ -278,9 +305,12 @@ mod tests {
     fn only_the_one_that_is_meant_is_deleted() {
         let mut cluster = cluster();
         let other = json!({"preconditions": {"uid": "other"}});
-        assert_eq!(cluster.delete("default", "scanner", &other, &ME).unwrap_err().body()["code"], 409);
+        assert_eq!(
+            cluster.delete(Kind::Deployment, "default", "scanner", &other, &ME).unwrap_err().body()["code"],
+            409
+        );
         let meant = json!({"preconditions": {"uid": text(&now(&cluster), "uid")}});
-        cluster.delete("default", "scanner", &meant, &ME).unwrap();
+        cluster.delete(Kind::Deployment, "default", "scanner", &meant, &ME).unwrap();
         assert!(cluster.store.get(Kind::Deployment, "default", "scanner").is_err());
     }
 

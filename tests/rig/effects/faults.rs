@@ -119,7 +119,7 @@ fn wait_until_frozen(effects: &Effects, ops: &Ops) -> Result<(), String> {
 }
 
 /// Waits until it knows that its time is over: it has ended, or begun anew.
-fn wait_until_refused(effects: &Effects, ops: &mut Ops) -> Result<(), String> {
+pub fn wait_until_refused(effects: &Effects, ops: &mut Ops) -> Result<(), String> {
     let began = Instant::now();
     effects.wait_for("the zombie to be refused", || {
         let said = ops.said();
