@@ -9,8 +9,8 @@
 //! Written once, for every actor: [`frame`] (the thread, its sessions with the bus), `desk` (one session: read,
 //! decide, commit), `restore` (taking a partition over), `work` (what is being done), [`ledger`] (what is known;
 //! pure), [`bookmark`], [`counters`].
-//! What makes an actor what it is, is its [`role`]: [`autoscaler`] ([`guard`], [`scaling`], [`intent`], [`reason`];
-//! pure), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom).
+//! What makes an actor what it is, is its [`role`]: [`autoscaler`] ([`guard`], [`scaling`], [`intent`], [`reason`],
+//! [`effect`]; pure; [`gauge`]), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom).
 //!
 //! The [`archiver`] decides nothing and stands apart: it has neither this frame nor a part in `ops.actions`.
 
@@ -20,8 +20,10 @@ pub mod bookmark;
 pub mod channel;
 pub mod counters;
 mod desk;
+pub mod effect;
 pub mod error;
 pub mod frame;
+pub mod gauge;
 pub mod guard;
 pub mod intent;
 pub mod ledger;

@@ -235,9 +235,13 @@ fn tried(event: &ActionEvent) -> Tried {
         ActionKind::Done { detail } => pairs(detail),
         ActionKind::Failed { reason, .. }
         | ActionKind::Unknown { reason }
-        | ActionKind::Suppressed { reason }
+        | ActionKind::Suppressed { reason, .. }
         | ActionKind::Denied { reason } => reason.clone(),
-        ActionKind::Expired | ActionKind::Verified { .. } | ActionKind::Ineffective { .. } => String::new(),
+        ActionKind::Expired
+        | ActionKind::Verified(_)
+        | ActionKind::Ineffective(_)
+        | ActionKind::Frozen { .. }
+        | ActionKind::Thawed { .. } => String::new(),
     };
     Tried {
         verb: event.verb.clone(),

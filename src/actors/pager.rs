@@ -201,7 +201,7 @@ pub(super) fn suppressed(task: &Task, ledger: &Ledger) -> Option<ActionKind> {
         }
         AskedBy::Action(_) => None,
     };
-    reason.map(|reason| ActionKind::Suppressed { reason: reason.to_owned() })
+    reason.map(ActionKind::suppressed)
 }
 
 /// The episode all of whose alerts an event clears; `None` if only those of its incident.
@@ -221,9 +221,9 @@ fn is_over(ledger: &Ledger, incident: &IncidentId) -> bool {
 
 pub(super) fn decide(task: &Task, ledger: &Ledger, now_ms: i64) -> Decision<Page> {
     let begun = ledger.intent(&task.action_id);
-    if let Some(ActionKind::Suppressed { reason }) = suppressed(task, ledger) {
+    if let Some(ActionKind::Suppressed { reason, .. }) = suppressed(task, ledger) {
         return Decision::Settle(match begun {
-            None => ActionKind::Suppressed { reason },
+            None => ActionKind::suppressed(&reason),
             // It may have been sent before a crash; nobody needs it now, and it will be cleared.
             Some(_) => ActionKind::Unknown { reason: format!("it may have been sent before a restart; now {reason}") },
         });

@@ -171,7 +171,7 @@ fn action(event: &ActionEvent, now: i64) -> String {
     let reason = match &event.kind {
         ActionKind::Failed { reason, .. }
         | ActionKind::Unknown { reason }
-        | ActionKind::Suppressed { reason }
+        | ActionKind::Suppressed { reason, .. }
         | ActionKind::Denied { reason } => format!(" ({})", harmless(reason)),
         _ => String::new(),
     };

@@ -6,10 +6,12 @@
 //! - [`catalog`]: `ops.services` as it is now.
 //! - [`register`](mod@register): publish a spec, or retire a service, and wait until the processor has taken it up.
 //! - [`emit`]: check readings against the catalog and publish them; [`retime`]: recorded time onto now.
+//! - [`measure`]: how readings were, from the rollups of their series.
 //! - [`status`](mod@status): how services are, from what the processor and the actors have published.
 
 pub mod catalog;
 pub mod emit;
+pub mod measure;
 pub mod register;
 pub mod retime;
 pub mod status;

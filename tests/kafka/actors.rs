@@ -117,7 +117,7 @@ impl Stage {
 pub fn story(events: &[ActionEvent]) -> Vec<String> {
     let tell = |event: &ActionEvent| {
         let detail = match &event.kind {
-            ActionKind::Suppressed { reason } => format!(" {reason}"),
+            ActionKind::Suppressed { reason, .. } => format!(" {reason}"),
             _ => String::new(),
         };
         format!("{} {}{detail} #{}", event.verb, event.kind.name(), event.attempt)

@@ -10,8 +10,7 @@ use crate::model::incident::{EventKind, IncidentEvent};
 use crate::model::reading::RejectReason;
 use crate::model::spec::{Slo, Spec};
 use crate::model::state::{ActiveRecord, Rollup, VerdictKind};
-use crate::window::digest::{Sketch, estimate};
-use crate::window::panes::Counters;
+use crate::sdk::measure::Measured;
 
 /// A partition that was not cut for so long (three cuts) has no processor, ms.
 const STALE_MS: i64 = 30_000;
@@ -156,14 +155,11 @@ fn happened(
 fn count(status: &mut Status, spec: &Spec, slo: &Slo, rollups: &[&Rollup], clock: i64) {
     let to = clock.saturating_sub(spec.lateness_ms).div_euclid(spec.step_ms) * spec.step_ms;
     let after = to.saturating_sub(spec.window_ms);
-    let mut counters = Counters::default();
-    let panes = rollups.iter().flat_map(|rollup| &rollup.panes).filter(|pane| after < pane.end && pane.end <= to);
-    panes.for_each(|pane| counters.add(Counters { n: pane.n, over: pane.over, unrecovered: pane.unrecovered }));
-    let digests = rollups.iter().filter_map(|rollup| Sketch::of_rollup(rollup).digest(after, to)).collect();
-    status.p95_estimate = estimate(digests, f64::from(slo.objective_ppm) / 1e6);
-    status.n = Some(counters.n);
-    status.over = Some(counters.over);
-    status.rank = Some(slo.rank(counters.n));
+    let measured = Measured::of(rollups, (after, to), slo.objective_ppm);
+    status.p95_estimate = measured.p95_estimate;
+    status.n = Some(measured.n);
+    status.over = Some(measured.over);
+    status.rank = Some(slo.rank(measured.n));
     status.threshold = Some(slo.threshold);
     status.window_ms = Some(spec.window_ms);
     status.late = rollups.iter().filter(|rollup| rollup.cut_clock > after).map(|rollup| rollup.late).sum();
