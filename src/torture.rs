@@ -111,7 +111,7 @@ named! {
         RestoreWithoutActions = "restore_without_actions",
         /// Actor: begins what a human stopped before its intent was committed.
         ActWhileFrozen = "act_while_frozen",
-        /// Actor: does what was asked before it knows whether it is over, however old it is.
+        /// Pager: pages about incidents that are over.
         ActOnHistory = "act_on_history",
         /// Autoscaler: what was begun before a crash is begun anew, whatever became of it.
         NoLookBeforeRetry = "no_look_before_retry",

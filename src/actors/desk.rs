@@ -111,10 +111,11 @@ impl<'a, R: Role> Desk<'a, R> {
         }
     }
 
-    /// One round: (1) read, (2) fold what was done, (3) take up what waits, (4) commit.
+    /// One round: (1) read, (2) fold what was done and what was noticed, (3) take up what waits, (4) commit.
     pub fn turn(&mut self, consumer: &GroupConsumer, taking: bool) -> Result<(), Error> {
         self.read(consumer)?;
         self.follow()?;
+        self.notice(consumer)?;
         self.collect(Duration::ZERO);
         if taking {
             self.take_up();
@@ -171,10 +172,11 @@ impl<'a, R: Role> Desk<'a, R> {
     /// Begins what is intended, where enough was read to know that nobody has stopped it.
     fn begin(&mut self) {
         let Some(positions) = self.follower.as_ref().map(Reader::positions) else { return };
-        let read = |intended: &Intended| positions.get(&intended.partition) >= Some(&intended.end);
-        let (ready, rest) = std::mem::take(&mut self.intended).into_iter().partition(|(_, intended)| read(intended));
+        let is_read = |intended: &Intended| positions.get(&intended.partition) >= Some(&intended.end);
+        let (ready, rest): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.intended).into_iter().partition(|(_, intended)| is_read(intended));
         self.intended = rest;
-        for (action, Intended { partition, until, .. }) in BTreeMap::from(ready) {
+        for (action, Intended { partition, until, .. }) in ready {
             let Some(ledger) = self.ledgers.get(&partition) else { continue };
             let Some(task) = ledger.waiting().iter().find(|task| task.action_id == action).cloned() else {
                 // Somebody else has settled it: not ours any more.
@@ -186,6 +188,19 @@ impl<'a, R: Role> Desk<'a, R> {
                 None => self.work.act(&task, until),
             }
         }
+    }
+
+    fn notice(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        for (partition, ledger) in &mut self.ledgers {
+            for event in self.role.noticed(*partition, ledger) {
+                let Some(end) = consumer.position(*partition)? else { continue };
+                ledger.fold_incident(end, &event);
+                for task in self.role.asked(end, &event, ledger) {
+                    ledger.wait_for(task);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Carries on with what looks and effects report, waiting for the first up to `timeout`.

@@ -247,6 +247,14 @@ impl Ledger {
         self.incidents.get(incident)
     }
 
+    /// Incidents of ourselves that are open, or of which a page is not cleared.
+    pub fn open_of_ops(&self) -> BTreeSet<&IncidentId> {
+        let open = self.incidents.iter().filter(|(id, known)| id.service.is_ops() && !known.is_over());
+        let alerts = self.actions.values().filter_map(Action::alert).map(|(page, _)| &page.incident);
+        let is_over = |id: &IncidentId| self.incidents.get(id).is_some_and(Incident::is_over);
+        open.map(|(id, _)| id).chain(alerts.filter(|id| id.service.is_ops() && !is_over(id))).collect()
+    }
+
     /// What is known of an action.
     pub fn action(&self, action: &ActionId) -> Option<&Action> {
         self.actions.get(action)

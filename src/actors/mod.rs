@@ -12,6 +12,9 @@
 //! What makes an actor what it is, is its [`role`]: [`autoscaler`] ([`guard`], [`scaling`], [`intent`], [`reason`],
 //! [`effect`]; pure; [`gauge`]), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom).
 //!
+//! [`watch`] and [`stall`] (pure) notice for the pager when the pipeline stands still, and tell somebody outside that it
+//! does not.
+//!
 //! The [`archiver`] decides nothing and stands apart: it has neither this frame nor a part in `ops.actions`.
 
 pub mod archiver;
@@ -33,6 +36,8 @@ pub mod reason;
 mod restore;
 pub mod role;
 pub mod scaling;
+pub mod stall;
+pub mod watch;
 mod work;
 
 pub use counters::Counters;

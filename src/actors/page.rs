@@ -203,11 +203,15 @@ fn why(asked_by: &AskedBy) -> String {
     let event = match asked_by {
         AskedBy::Incident { event, .. } => event,
         AskedBy::Action(of) => {
+            let target = of.target.as_deref().unwrap_or_default();
             let reason = match &of.kind {
                 ActionKind::Unknown { reason } => reason.as_str(),
+                ActionKind::Suppressed { reason, detail } => {
+                    let why = detail.get("why").unwrap_or(reason);
+                    return format!("{} {target} was held back ({why}); please look", of.verb);
+                }
                 _ => "",
             };
-            let target = of.target.as_deref().unwrap_or_default();
             return format!("nobody can tell whether {} {target} was done ({reason}); please look", of.verb);
         }
     };

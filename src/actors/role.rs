@@ -106,6 +106,13 @@ pub trait Role: Send + Sync + 'static {
         None
     }
 
+    /// What the actor has noticed by itself about a partition: events that stand nowhere. They are folded, and ask, as
+    /// if they stood at the end of `ops.incidents`.
+    fn noticed(&self, partition: i32, ledger: &Ledger) -> Vec<IncidentEvent> {
+        let _ = (partition, ledger);
+        Vec::new()
+    }
+
     /// The outcome of a task that was not begun and needs no look.
     fn before_looking(&self, task: &Task, ledger: &Ledger, now_ms: i64) -> Option<ActionKind>;
 
