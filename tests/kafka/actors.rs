@@ -107,6 +107,17 @@ impl Stage {
         seen
     }
 
+    /// Everything on `ops.actions` by now.
+    pub fn actions_so_far(&self) -> Vec<ActionEvent> {
+        let offsets = Offsets::new(&settings()).unwrap();
+        let mut reader = Reader::all(&settings(), &offsets, &self.topics.actions, Isolation::Committed).unwrap();
+        let mut seen = Vec::new();
+        while let Next::Record(message) = reader.next(PATIENCE).unwrap() {
+            seen.push(codec::action::decode(message.value().unwrap()).unwrap());
+        }
+        seen
+    }
+
     /// Everything on `ops.actions`, once `count` of them are outcomes.
     pub fn outcomes(&self, count: usize) -> Vec<ActionEvent> {
         self.actions_until(|seen| seen.iter().filter(|event| event.kind.is_outcome()).count() >= count)
@@ -186,23 +197,23 @@ fn scale_up(generation: u64) -> IncidentEvent {
 }
 
 /// The simulated cluster with `scanner` at 2 replicas, and the autoscaler on it.
-struct Scaling {
-    stage: Stage,
-    cluster: SimulatedCluster,
+pub struct Scaling {
+    pub stage: Stage,
+    pub cluster: SimulatedCluster,
 }
 
 impl Scaling {
-    fn new(stage: Stage) -> Self {
+    pub fn new(stage: Stage) -> Self {
         let scanner = SimulatedDeployment { namespace: "default".into(), name: "scanner".into(), replicas: 2 };
         let cluster = stage.runtime.block_on(SimulatedCluster::start(ANY, Duration::from_millis(10), vec![scanner]));
         Self { stage, cluster: cluster.unwrap() }
     }
 
-    fn start(&self) -> Actor {
+    pub fn start(&self) -> Actor {
         self.start_with(|_| {})
     }
 
-    fn start_with(&self, change: impl FnOnce(&mut autoscaler::Options)) -> Actor {
+    pub fn start_with(&self, change: impl FnOnce(&mut autoscaler::Options)) -> Actor {
         let clusters = kubernetes::Options { server: Some(self.cluster.url()), ..Default::default() };
         let mut options =
             autoscaler::Options { frame: self.stage.options(), clusters, guard: guard::Settings::default() };
@@ -211,7 +222,7 @@ impl Scaling {
     }
 
     /// Replicas before and after each write so far.
-    fn writes(&self) -> Vec<(u32, u32)> {
+    pub fn writes(&self) -> Vec<(u32, u32)> {
         self.cluster.writes().iter().map(|write| (write.from, write.to)).collect()
     }
 
@@ -382,6 +393,8 @@ fn a_dry_run_touches_nothing() {
     let actor = scaling.start_with(|options| options.frame.dry_run = true);
     let seen = stage.outcomes(1);
     assert_eq!((story(&seen), seen[0].dry_run), (vec!["scale_up suppressed dry_run #1".to_owned()], true));
+    let ActionKind::Suppressed { detail, .. } = &seen[0].kind else { panic!("{seen:?}") };
+    assert_eq!((detail["from"].as_str(), detail["to"].as_str()), ("2", "4"), "what it would have done");
     actor.stop().unwrap();
     assert!(scaling.writes().is_empty());
 }
