@@ -125,7 +125,7 @@ impl Watch {
             partition_patience_ms: options.partition_patience_ms,
             actor_patience_ms: options.actor_patience_ms,
             known: Mutex::default(),
-            turned_ms: AtomicI64::new(now_ms()),
+            turned_ms: AtomicI64::new(0),
         });
         let (stop, stopped) = channel();
         let seen = shared.clone();
