@@ -36,6 +36,8 @@ use crate::torture::{self, Point, Sabotage};
 
 /// Positions that moved are committed at least so often, even if nothing is done.
 const IDLE_COMMIT: Duration = Duration::from_secs(5);
+/// The role is asked so often what it has noticed by itself.
+const NOTICE: Duration = Duration::from_secs(1);
 /// One wait for records; reports of effects are looked at after each.
 const WAIT: Duration = Duration::from_millis(20);
 /// Most records that are folded before anything else is looked at.
@@ -62,6 +64,8 @@ pub(super) struct Desk<'a, R: Role> {
     /// Tasks whose intents are committed, and that begin once `ops.actions` was read as far as it was written by then.
     intended: BTreeMap<ActionId, Intended>,
     committed_at: Instant,
+    /// When the role was last asked what it has noticed.
+    noticed_at: Option<Instant>,
     /// What was committed last.
     committed: BTreeMap<i32, (i64, Bookmark)>,
     /// What went wrong inside a rebalance, where nothing can be returned.
@@ -106,6 +110,7 @@ impl<'a, R: Role> Desk<'a, R> {
             outbox: Vec::new(),
             intended: BTreeMap::new(),
             committed_at: Instant::now(),
+            noticed_at: None,
             committed: BTreeMap::new(),
             failure: None,
         }
@@ -191,6 +196,10 @@ impl<'a, R: Role> Desk<'a, R> {
     }
 
     fn notice(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        if self.noticed_at.is_some_and(|at| at.elapsed() < NOTICE) {
+            return Ok(());
+        }
+        self.noticed_at = Some(Instant::now());
         for (partition, ledger) in &mut self.ledgers {
             for event in self.role.noticed(*partition, ledger) {
                 let Some(end) = consumer.position(*partition)? else { continue };

@@ -134,8 +134,8 @@ impl Watch {
         Ok(Self { shared, stop, thread: Some(thread) })
     }
 
-    /// All that stands in a partition, ripe or not; `None` if nothing is known of it yet. Asked by the pager's loop at every
-    /// turn, which shows that it turns.
+    /// All that stands in a partition, ripe or not; `None` if nothing is known of it yet. Asked by the pager's loop once a
+    /// second, which shows that it turns.
     pub fn stalls(&self, partition: i32) -> Option<Vec<Stall>> {
         let now_ms = now_ms();
         self.shared.turned_ms.store(now_ms, Ordering::Relaxed);
