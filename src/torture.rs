@@ -57,6 +57,8 @@ named! {
         RevokedCommitted = "revoked_committed",
         /// Processor: a transaction was given up, state and positions are dropped, nothing is restored.
         AfterRewind = "after_rewind",
+        /// Actor: an intent is in the open transaction, which is not committed.
+        ActorIntentWritten = "actor_intent_written",
         /// Actor: an intent is committed, its effect is not begun.
         ActorIntentCommitted = "actor_intent_committed",
         /// Actor: an intent is committed, and whoever carries it out is about to begin.
@@ -111,6 +113,10 @@ named! {
         DigestAtCommit = "digest_at_commit",
         /// Actor: takes a partition over without reading what was done.
         RestoreWithoutActions = "restore_without_actions",
+        /// Actor: begins what a human stopped before its intent was committed.
+        ActWhileFrozen = "act_while_frozen",
+        /// Pager: pages about incidents that are over.
+        ActOnHistory = "act_on_history",
         /// Autoscaler: what was begun before a crash is begun anew, whatever became of it.
         NoLookBeforeRetry = "no_look_before_retry",
         /// Autoscaler: a write says neither which object nor which version of it is meant.

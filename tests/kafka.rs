@@ -6,16 +6,24 @@
 #[path = "kafka/harness.rs"]
 mod harness;
 
+#[path = "kafka/actions.rs"]
+mod actions;
 #[path = "kafka/actors.rs"]
 mod actors;
 #[path = "kafka/actors_controls.rs"]
 mod actors_controls;
 #[path = "kafka/actors_crashes.rs"]
 mod actors_crashes;
+#[path = "kafka/actors_frame.rs"]
+mod actors_frame;
+#[path = "kafka/actors_history.rs"]
+mod actors_history;
 #[path = "kafka/actors_kubernetes.rs"]
 mod actors_kubernetes;
 #[path = "kafka/actors_zombies.rs"]
 mod actors_zombies;
+#[path = "kafka/alive.rs"]
+mod alive;
 #[path = "kafka/archiver.rs"]
 mod archiver;
 #[path = "kafka/archiver_controls.rs"]

@@ -1,5 +1,6 @@
 //! The autoscaler: `scale_up`, `scale_down` and `scale`, on Kubernetes. It gathers the facts; [`guard`] decides,
 //! [`intent`] says what is left after a crash, and the API server refuses whatever is based on what is no longer so.
+//! One window after what it did it looks whether that helped ([`effect`]).
 //!
 //! Other verbs are not its business, and neither is when to ask: `ops.incidents` says that.
 
@@ -10,17 +11,21 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::counters::Counters;
+use super::effect::{self, Check};
 use super::error::Error;
 use super::frame::{self, Actor};
+use super::gauge::Gauge;
 use super::guard::{self, Request};
 use super::intent::{self, Goal, Resume};
-use super::ledger::Ledger;
+use super::ledger::{Incident, Ledger};
 use super::reason::Reason;
-use super::role::{AskedBy, Decision, Role, Task};
+use super::role::{AskedBy, Decision, EFFECT, Role, Task};
 use super::scaling::{BadRequest, Verb};
-use crate::model::action::ActionKind;
+use crate::model::action::{ActionEvent, ActionKind};
 use crate::model::incident::{EventKind, IncidentEvent};
 use crate::model::spec::Workload;
+use crate::sdk::measure::Measured;
+use crate::telemetry::clock::now_ms;
 use crate::torture::{self, Sabotage};
 use crate::world::kubernetes::{self, Cluster};
 use crate::world::scale::{ScaleState, Scaled};
@@ -32,6 +37,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 const PATIENCE: Duration = Duration::from_secs(45);
 /// How old an intent may get while its target cannot be seen, ms.
 const UNSEEN_MS: i64 = 300_000;
+
+/// Between two looks for a cut that is to come: the processor makes one every ten seconds.
+const CHECK_AGAIN: Duration = Duration::from_secs(2);
+/// Its name on `ops.actions`.
+const NAME: &str = "autoscaler";
+/// The cause of the SLO's incidents.
+const SLO: &str = "slo";
 
 /// The group's name if the user gives none.
 pub const GROUP: &str = "ops-autoscaler";
@@ -54,13 +66,23 @@ pub struct Options {
 pub fn start(options: Options) -> Result<Actor, Error> {
     let Options { frame, clusters, mut guard } = options;
     guard.dry_run = frame.dry_run;
-    Actor::start(Autoscaler { clusters: Clusters::new(clusters), guard }, frame)
+    let gauge = Gauge::new(&frame.bus, &frame.topics);
+    Actor::start(Autoscaler { clusters: Clusters::new(clusters), guard, gauge }, frame)
 }
 
 /// See the module.
 struct Autoscaler {
     clusters: Clusters,
     guard: guard::Settings,
+    gauge: Gauge,
+}
+
+/// What a look showed.
+enum Seen {
+    /// The workload, of a scaling.
+    World(Result<ScaleState, WorldError>),
+    /// How the readings were before and after an action, of the check of its effect; `None`: it cannot be said yet.
+    Readings(Option<(Measured, Measured)>),
 }
 
 /// What is to be done: to whom, what, and whether an earlier write may still have been obeyed.
@@ -71,11 +93,13 @@ struct Order {
 }
 
 impl Role for Autoscaler {
-    type Seen = Result<ScaleState, WorldError>;
+    const CAN_BE_STOPPED: bool = true;
+
+    type Seen = Seen;
     type Order = Order;
 
     fn name(&self) -> &'static str {
-        "autoscaler"
+        NAME
     }
 
     fn asked(&self, offset: i64, event: &IncidentEvent, _: &Ledger) -> Vec<Task> {
@@ -93,7 +117,15 @@ impl Role for Autoscaler {
         }]
     }
 
+    fn asked_by_action(&self, settled: &ActionEvent, ledger: &Ledger) -> Option<Task> {
+        let action = ledger.action(&settled.action_id).filter(|_| settled.actor == NAME)?;
+        effect::task(settled, action.intent.as_ref().filter(|_| !action.checked)?)
+    }
+
     fn before_looking(&self, task: &Task, ledger: &Ledger, now_ms: i64) -> Option<ActionKind> {
+        if task.verb == EFFECT {
+            return None;
+        }
         let reason = match request(task) {
             Ok(request) => {
                 guard::before_looking(&request, &ledger.history(&task.incident, now_ms), now_ms, &self.guard)?
@@ -103,15 +135,18 @@ impl Role for Autoscaler {
         Some(suppressed(task, &reason))
     }
 
-    async fn look(&self, task: &Task) -> Self::Seen {
-        let workload = match request(task) {
-            Ok(request) => request.call.workload,
-            Err(bad) => return Err(WorldError::Invalid { target: task.target.clone(), reason: bad.to_string() }),
-        };
-        self.clusters.of(&workload).await?.scale_of(&workload).await
+    async fn look(&self, task: &Task) -> Seen {
+        match Check::of(task) {
+            Some(check) => Seen::Readings(self.measure(check).await),
+            None => Seen::World(self.see(task).await),
+        }
     }
 
-    fn decide(&self, task: &Task, seen: Self::Seen, ledger: &Ledger, now_ms: i64) -> Decision<Order> {
+    fn decide(&self, task: &Task, seen: Seen, ledger: &Ledger, now_ms: i64) -> Decision<Order> {
+        let seen = match seen {
+            Seen::World(seen) => seen,
+            Seen::Readings(readings) => return check(task, readings, ledger, now_ms),
+        };
         let request = match request(task) {
             Ok(request) => request,
             Err(bad) => return Decision::Settle(suppressed(task, &Reason::BadRequest(bad))),
@@ -119,7 +154,8 @@ impl Role for Autoscaler {
         let begun = ledger.intent(&task.action_id);
         if let Some(begun) = begun.filter(|_| !torture::is_without(Sabotage::NoLookBeforeRetry)) {
             let ActionKind::Started { goal } = &begun.kind else { return Decision::Settle(unreadable()) };
-            let decision = self.resume(request.call.workload, goal, seen, now_ms.saturating_sub(begun.at));
+            let age_ms = now_ms.saturating_sub(begun.at);
+            let decision = self.resume(task, request.call.workload, goal, seen, age_ms);
             // Nothing was done yet, so nothing has to be done that is over or stale by now.
             let again = matches!(decision, Decision::Begin { .. });
             return match self.before_looking(task, ledger, now_ms).filter(|_| again) {
@@ -138,13 +174,18 @@ impl Role for Autoscaler {
         let history = ledger.history(&task.incident, now_ms);
         match guard::decide_scale(&request, &world, &history, now_ms, &self.guard) {
             guard::Decision::Act(goal) => Decision::Begin {
-                goal: goal.to_map(),
+                goal: with_terms(task, &goal),
                 order: Order { workload: request.call.workload, goal, doubt: false },
             },
             guard::Decision::Suppress(reason) | guard::Decision::Refuse(reason) => {
                 Decision::Settle(suppressed(task, &reason))
             }
         }
+    }
+
+    fn before_acting(&self, task: &Task, ledger: &Ledger) -> Option<ActionKind> {
+        let freeze = ledger.frozen(&task.incident.service)?;
+        Some(suppressed(task, &Reason::Frozen(freeze.clone())))
     }
 
     async fn act(&self, _: &Task, order: Order, _: &Counters) -> ActionKind {
@@ -156,9 +197,37 @@ impl Role for Autoscaler {
 }
 
 impl Autoscaler {
+    async fn see(&self, task: &Task) -> Result<ScaleState, WorldError> {
+        let workload = match request(task) {
+            Ok(request) => request.call.workload,
+            Err(bad) => return Err(WorldError::Invalid { target: task.target.clone(), reason: bad.to_string() }),
+        };
+        self.clusters.of(&workload).await?.scale_of(&workload).await
+    }
+
+    /// How the readings were before and after, if it is time and the processor has come so far.
+    async fn measure(&self, check: Check) -> Option<(Measured, Measured)> {
+        let sensor = check.sensor.clone().filter(|_| now_ms() >= check.due_ms() + effect::LATENESS_MS)?;
+        let gauge = self.gauge.clone();
+        let measured = tokio::task::spawn_blocking(move || gauge.measure(&check, &sensor)).await;
+        match measured {
+            Ok(Ok(measured)) => measured,
+            // It is asked again, and for an hour at most.
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "whether an action helped cannot be seen");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "a look at the readings broke off");
+                None
+            }
+        }
+    }
+
     /// What is left of an intent that was written `age_ms` ago and has no outcome. Guards were asked then.
     fn resume(
         &self,
+        task: &Task,
         workload: Workload,
         goal: &BTreeMap<String, String>,
         seen: Result<ScaleState, WorldError>,
@@ -178,11 +247,9 @@ impl Autoscaler {
         };
         match intent::resume(&goal, world.as_ref()) {
             Resume::AlreadyDone => Decision::Settle(done(&goal, &[("found", "after a restart")])),
-            Resume::ActAgain(_) if self.guard.dry_run => {
-                Decision::Settle(ActionKind::Suppressed { reason: "dry_run".to_owned() })
-            }
+            Resume::ActAgain(goal) if self.guard.dry_run => Decision::Settle(suppressed(task, &Reason::DryRun(goal))),
             Resume::ActAgain(goal) => {
-                Decision::Begin { goal: goal.to_map(), order: Order { workload, goal, doubt: true } }
+                Decision::Begin { goal: with_terms(task, &goal), order: Order { workload, goal, doubt: true } }
             }
             Resume::Unknown(lost) => Decision::Settle(ActionKind::Unknown { reason: lost.to_string() }),
         }
@@ -289,6 +356,35 @@ fn request(task: &Task) -> Result<Request, BadRequest> {
     event.unwrap_or_else(|| Err(BadRequest { argument: "verb".to_owned(), value: Some(task.verb.clone()) }))
 }
 
+/// A goal as it stands on `ops.actions`, with the terms by which its effect will be checked.
+fn with_terms(task: &Task, goal: &Goal) -> BTreeMap<String, String> {
+    let mut map = goal.to_map();
+    if let AskedBy::Incident { event, .. } = &task.asked_by
+        && let EventKind::Requested { args, .. } = &event.kind
+    {
+        map.extend(effect::terms(args));
+    }
+    map
+}
+
+/// Whether an action had its effect; again later, if that cannot be said yet.
+fn check(task: &Task, readings: Option<(Measured, Measured)>, ledger: &Ledger, now_ms: i64) -> Decision<Order> {
+    let Some(check) = Check::of(task) else { return Decision::Settle(effect::unseen()) };
+    let wait_ms = check.due_ms().saturating_add(effect::LATENESS_MS).saturating_sub(now_ms);
+    if let Ok(wait_ms @ 1..) = u64::try_from(wait_ms) {
+        return Decision::LookAgain { after: Duration::from_millis(wait_ms) };
+    }
+    let incident = ledger.incident(&task.incident);
+    if check.sensor.is_none() || incident.is_some_and(|incident| &*incident.cause != SLO) {
+        return Decision::Settle(effect::by_incident(incident.is_some_and(Incident::is_over)));
+    }
+    match readings {
+        Some(readings) => Decision::Settle(effect::by_readings(readings, check.objective_ppm)),
+        None if check.is_too_late(now_ms) => Decision::Settle(effect::unseen()),
+        None => Decision::LookAgain { after: CHECK_AGAIN },
+    }
+}
+
 /// What is acted on, for people and as the name of the queue: `context/deployment namespace/name`.
 fn target(args: &BTreeMap<String, String>) -> String {
     let part = |name: &str| args.get(name).map_or("", String::as_str);
@@ -316,7 +412,7 @@ fn later_or(error: &WorldError, outcome: impl FnOnce() -> ActionKind) -> Decisio
 fn suppressed(task: &Task, reason: &Reason) -> ActionKind {
     let (name, action) = (reason.name(), &task.action_id);
     tracing::info!(%action, verb = task.verb, target = task.target, "not carried out, {name}: {reason}");
-    ActionKind::Suppressed { reason: name.to_owned() }
+    ActionKind::Suppressed { reason: name.to_owned(), detail: reason.detail() }
 }
 
 fn failed(error: &WorldError) -> ActionKind {

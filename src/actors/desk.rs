@@ -3,9 +3,12 @@
 //! once the intent is committed, writes the outcome.
 //!
 //! ```text
-//! waiting --look--> decide --intent committed--> act --outcome committed--> settled
-//!                     \------ outcome without an intent -------^
+//! waiting --look--> decide --intent committed--> read to the end --> act --outcome committed--> settled
+//!                     |                                 \---- stopped by a human -------^
+//!                     \------ outcome without an intent --------------------------------^
 //! ```
+//!
+//! (Nobody can stop a page: it does not wait for the reading.)
 //!
 //! Any trouble with a transaction ends the session: the next one reads again what is committed.
 
@@ -19,19 +22,22 @@ use super::error::Error;
 use super::frame::Options;
 use super::ledger::Ledger;
 use super::restore;
-use super::role::{Decision, Role, Task};
+use super::role::{AskedBy, Decision, Role, Task};
 use super::work::{Report, Work};
 use crate::bus::{
-    Event, GroupConsumer, Isolation, Next, Outcome, PartitionOffset, Reader, Rebalance, Record, TransactionalProducer,
+    Event, GroupConsumer, Isolation, Next, Offsets, Outcome, PartitionOffset, Reader, Rebalance, Record,
+    TransactionalProducer,
 };
 use crate::codec;
 use crate::model::ActionId;
 use crate::model::action::{ActionEvent, ActionKind};
 use crate::telemetry::clock::now_ms;
-use crate::torture::{self, Point};
+use crate::torture::{self, Point, Sabotage};
 
 /// Positions that moved are committed at least so often, even if nothing is done.
 const IDLE_COMMIT: Duration = Duration::from_secs(5);
+/// The role is asked so often what it has noticed by itself.
+const NOTICE: Duration = Duration::from_secs(1);
 /// One wait for records; reports of effects are looked at after each.
 const WAIT: Duration = Duration::from_millis(20);
 /// Most records that are folded before anything else is looked at.
@@ -54,12 +60,33 @@ pub(super) struct Desk<'a, R: Role> {
     ledgers: BTreeMap<i32, Ledger>,
     /// Follows `ops.actions` for all of them.
     follower: Option<Reader>,
-    outbox: Vec<(i32, ActionEvent)>,
+    outbox: Vec<Outgoing>,
+    /// Tasks whose intents are committed, and that begin once `ops.actions` was read as far as it was written by then.
+    intended: BTreeMap<ActionId, Intended>,
     committed_at: Instant,
+    /// When the role was last asked what it has noticed.
+    noticed_at: Option<Instant>,
     /// What was committed last.
     committed: BTreeMap<i32, (i64, Bookmark)>,
     /// What went wrong inside a rebalance, where nothing can be returned.
     failure: Option<Error>,
+}
+
+/// See [`Desk::intended`].
+struct Intended {
+    partition: i32,
+    /// Offset before which all is to be read.
+    end: i64,
+    /// When it is too late to begin.
+    until: Instant,
+}
+
+/// An event that goes out with the next transaction.
+struct Outgoing {
+    partition: i32,
+    /// The task that it is about: not always the action of the event.
+    task: ActionId,
+    event: ActionEvent,
 }
 
 impl<'a, R: Role> Desk<'a, R> {
@@ -81,16 +108,19 @@ impl<'a, R: Role> Desk<'a, R> {
             ledgers: BTreeMap::new(),
             follower: None,
             outbox: Vec::new(),
+            intended: BTreeMap::new(),
             committed_at: Instant::now(),
+            noticed_at: None,
             committed: BTreeMap::new(),
             failure: None,
         }
     }
 
-    /// One round: (1) read, (2) fold what was done, (3) take up what waits, (4) commit.
+    /// One round: (1) read, (2) fold what was done and what was noticed, (3) take up what waits, (4) commit.
     pub fn turn(&mut self, consumer: &GroupConsumer, taking: bool) -> Result<(), Error> {
         self.read(consumer)?;
         self.follow()?;
+        self.notice(consumer)?;
         self.collect(Duration::ZERO);
         if taking {
             self.take_up();
@@ -100,7 +130,7 @@ impl<'a, R: Role> Desk<'a, R> {
 
     /// Is anything being done, or its outcome not yet committed?
     pub fn is_acting(&self) -> bool {
-        self.work.is_acting() || !self.outbox.is_empty()
+        self.work.is_acting() || !self.outbox.is_empty() || !self.intended.is_empty()
     }
 
     /// What went wrong while the group was left.
@@ -128,8 +158,8 @@ impl<'a, R: Role> Desk<'a, R> {
     }
 
     fn follow(&mut self) -> Result<(), Error> {
-        let Some(follower) = &mut self.follower else { return Ok(()) };
         for _ in 0..BATCH {
+            let Some(follower) = &mut self.follower else { break };
             let Next::Record(message) = follower.next(Duration::ZERO)? else { break };
             let Some(ledger) = self.ledgers.get_mut(&message.partition()) else { continue };
             let Some(event) = restore::action(&message, self.counters, &self.options.topics.actions) else { continue };
@@ -138,6 +168,45 @@ impl<'a, R: Role> Desk<'a, R> {
                 && let Some(task) = self.role.asked_by_action(&event, ledger)
             {
                 ledger.wait_for(task);
+            }
+        }
+        self.begin();
+        Ok(())
+    }
+
+    /// Begins what is intended, where enough was read to know that nobody has stopped it.
+    fn begin(&mut self) {
+        let Some(positions) = self.follower.as_ref().map(Reader::positions) else { return };
+        let is_read = |intended: &Intended| positions.get(&intended.partition) >= Some(&intended.end);
+        let (ready, rest): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.intended).into_iter().partition(|(_, intended)| is_read(intended));
+        self.intended = rest;
+        for (action, Intended { partition, until, .. }) in ready {
+            let Some(ledger) = self.ledgers.get(&partition) else { continue };
+            let Some(task) = ledger.waiting().iter().find(|task| task.action_id == action).cloned() else {
+                // Somebody else has settled it: not ours any more.
+                self.work.done(&action);
+                continue;
+            };
+            match self.role.before_acting(&task, ledger).filter(|_| !torture::is_without(Sabotage::ActWhileFrozen)) {
+                Some(kind) => self.settle(partition, &task, kind),
+                None => self.work.act(&task, until),
+            }
+        }
+    }
+
+    fn notice(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
+        if self.noticed_at.is_some_and(|at| at.elapsed() < NOTICE) {
+            return Ok(());
+        }
+        self.noticed_at = Some(Instant::now());
+        for (partition, ledger) in &mut self.ledgers {
+            for event in self.role.noticed(*partition, ledger) {
+                let Some(end) = consumer.position(*partition)? else { continue };
+                ledger.fold_incident(end, &event);
+                for task in self.role.asked(end, &event, ledger) {
+                    ledger.wait_for(task);
+                }
             }
         }
         Ok(())
@@ -188,7 +257,7 @@ impl<'a, R: Role> Desk<'a, R> {
                     ledger.fold_action(None, &event);
                 }
                 self.work.intend(task, order);
-                self.outbox.push((partition, event));
+                self.outbox.push(Outgoing { partition, task: task.action_id, event });
             }
         }
     }
@@ -197,10 +266,14 @@ impl<'a, R: Role> Desk<'a, R> {
         let attempt = self.ledgers.get(&partition).and_then(|ledger| ledger.intent(&task.action_id));
         let event = self.event(task, attempt.map_or(1, |intent| intent.attempt), kind.clone());
         self.work.end(task, kind);
-        self.outbox.push((partition, event));
+        self.outbox.push(Outgoing { partition, task: task.action_id, event });
     }
 
     fn event(&self, task: &Task, attempt: u32, kind: ActionKind) -> ActionEvent {
+        if let (true, AskedBy::Action(of)) = (kind.is_effect(), &task.asked_by) {
+            // Whether an action had its effect is said of that action.
+            return ActionEvent { kind, at: now_ms(), ..(**of).clone() };
+        }
         ActionEvent {
             kind,
             action_id: task.action_id,
@@ -225,7 +298,7 @@ impl<'a, R: Role> Desk<'a, R> {
         for (partition, task) in waiting {
             if self.work.has(&task.action_id) {
                 // Ended while the bus was away: its outcome is still to be committed.
-                let out = self.outbox.iter().any(|(_, event)| event.action_id == task.action_id);
+                let out = self.outbox.iter().any(|out| out.task == task.action_id);
                 if let Some(kind) = self.work.ended(&task.action_id).cloned().filter(|_| !out) {
                     self.settle(partition, &task, kind);
                 }
@@ -279,7 +352,7 @@ impl<'a, R: Role> Desk<'a, R> {
 
     /// One transaction: what is in the outbox, and the offsets of all partitions, moved or not.
     fn commit(&mut self, consumer: &GroupConsumer, places: BTreeMap<i32, (i64, Bookmark)>) -> Result<(), Error> {
-        for (partition, event) in &self.outbox {
+        for Outgoing { partition, event, .. } in &self.outbox {
             let value = codec::action::encode(event);
             let headers = codec::action::headers(event);
             let headers: Vec<_> = headers.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
@@ -301,37 +374,46 @@ impl<'a, R: Role> Desk<'a, R> {
                 metadata: bookmark.to_string(),
             })
             .collect();
+        if self.outbox.iter().any(|out| matches!(out.event.kind, ActionKind::Started { .. })) {
+            torture::reached(Point::ActorIntentWritten);
+        }
         let began = Instant::now();
         match self.producer.commit(&offsets, &consumer.group_metadata()?)? {
             Outcome::Committed => {
                 self.committed = places;
                 self.committed_at = Instant::now();
-                self.after_commit(began);
-                Ok(())
+                self.after_commit(began, consumer.offsets())
             }
             Outcome::Aborted(error) | Outcome::Fenced(error) | Outcome::InDoubt(error) => Err(error.into()),
         }
     }
 
     /// What is committed is so: intents are carried out, outcomes settle their tasks. The commit was begun at `began`.
-    fn after_commit(&mut self, began: Instant) {
-        for (partition, event) in std::mem::take(&mut self.outbox) {
+    fn after_commit(&mut self, began: Instant, offsets: &Offsets) -> Result<(), Error> {
+        for Outgoing { partition, task, event } in std::mem::take(&mut self.outbox) {
             say(self.counters, &event);
             let Some(ledger) = self.ledgers.get_mut(&partition) else { continue };
             ledger.fold_action(None, &event);
-            if event.kind.is_outcome() {
-                self.work.done(&event.action_id);
+            if !matches!(event.kind, ActionKind::Started { .. }) {
+                self.work.done(&task);
                 continue;
             }
-            match ledger.waiting().iter().find(|task| task.action_id == event.action_id) {
-                Some(task) => {
+            let until = began + LEASE * event.attempt;
+            match ledger.waiting().iter().find(|waiting| waiting.action_id == task) {
+                Some(waiting) => {
                     torture::reached(Point::ActorIntentCommitted);
-                    self.work.act(task, began + LEASE * event.attempt);
+                    if R::CAN_BE_STOPPED {
+                        let end = offsets.watermarks(&self.options.topics.actions, partition)?.high;
+                        self.intended.insert(task, Intended { partition, end, until });
+                    } else {
+                        self.work.act(waiting, until);
+                    }
                 }
                 // Somebody else has settled it: not ours any more.
-                None => self.work.done(&event.action_id),
+                None => self.work.done(&task),
             }
         }
+        Ok(())
     }
 
     /// Lets effects that are under way end, then commits what is known, saying that the partitions are free.
@@ -348,10 +430,13 @@ impl<'a, R: Role> Desk<'a, R> {
         for partition in partitions {
             self.committed.remove(partition);
             if let Some(ledger) = self.ledgers.remove(partition) {
-                ledger.waiting().iter().for_each(|task| self.work.done(&task.action_id));
+                for task in ledger.waiting() {
+                    self.work.done(&task.action_id);
+                    self.intended.remove(&task.action_id);
+                }
             }
         }
-        self.outbox.retain(|(partition, _)| !partitions.contains(partition));
+        self.outbox.retain(|out| !partitions.contains(&out.partition));
     }
 
     fn take_over(&mut self, consumer: &GroupConsumer, partitions: &[i32]) -> Result<(), Error> {
@@ -392,7 +477,7 @@ impl<R: Role> Rebalance for Desk<'_, R> {
 /// One log event and one count for everything that is committed to `ops.actions`.
 fn say(counters: &Counters, event: &ActionEvent) {
     let (label, reason) = match &event.kind {
-        ActionKind::Suppressed { reason } => (reason.as_str(), reason.as_str()),
+        ActionKind::Suppressed { reason, .. } => (reason.as_str(), reason.as_str()),
         ActionKind::Failed { reason, .. } | ActionKind::Unknown { reason } => (event.verb.as_str(), reason.as_str()),
         _ => (event.verb.as_str(), ""),
     };

@@ -7,10 +7,16 @@
 //!          Refuse                     Suppress                               Refuse | Suppress
 //! ```
 //!
+//! What is held up by others than a guard (a breaker over the fleet, policy, an approval) has its place between
+//! [`decide_scale`] and the intent: it needs the goal, and the intent binds it.
+//!
 //! Pages never come here: nothing holds up a page.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use super::intent::Goal;
-use super::reason::Reason;
+use super::reason::{Reason, time};
 use super::scaling::{BadRequest, Bounds, Nothing, Replicas, ScaleCall, Verb, goal};
 use crate::model::incident::{Basis, EventKind, IncidentEvent};
 use crate::model::{ActionId, IncidentId};
@@ -48,10 +54,32 @@ pub struct History {
     /// The service's verdict is `no_data` (the last of `no_data` and `data_back`).
     pub no_data: bool,
     /// A human stopped all actions.
-    pub frozen: bool,
+    pub frozen: Option<Freeze>,
     /// Actions of the service that were begun, oldest first: those of this incident, and all of the last hour and
     /// cool-down.
     pub acted: Vec<Acted>,
+}
+
+/// A human's stop of all actions, of a service or of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freeze {
+    /// Of all services.
+    pub is_of_all: bool,
+    /// Who.
+    pub who: String,
+    /// Why.
+    pub reason: String,
+    /// Since when, ms.
+    pub at_ms: i64,
+}
+
+impl fmt::Display for Freeze {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { is_of_all, who, reason, at_ms } = self;
+        let what = if *is_of_all { "all actions are" } else { "the service is" };
+        write!(f, "{what} frozen since {} by {who}", time(*at_ms))?;
+        if reason.is_empty() { Ok(()) } else { write!(f, ": {reason}") }
+    }
 }
 
 /// An action that was begun. Pages are none: they count in no budget.
@@ -95,6 +123,8 @@ pub struct Request {
     pub basis: Basis,
     /// The instant that requested it, ms.
     pub at_ms: i64,
+    /// The spec wants it said and not done.
+    pub dry_run: bool,
 }
 
 impl Request {
@@ -109,8 +139,14 @@ impl Request {
             action_id: *action_id,
             basis: *basis,
             at_ms: event.at,
+            dry_run: is_dry_run(args),
         }))
     }
+}
+
+/// Does the spec of a request want it said and not done?
+pub fn is_dry_run(args: &BTreeMap<String, String>) -> bool {
+    args.get("dry_run").is_some_and(|dry_run| dry_run == "true")
 }
 
 /// The guards that need no look at the world, in the order of their reasons; `None`: go and look.
@@ -123,8 +159,8 @@ pub fn before_looking(request: &Request, history: &History, now_ms: i64, setting
     if history.over && request.basis != Basis::Resolved {
         return Some(Reason::Over);
     }
-    if history.frozen {
-        return Some(Reason::Frozen);
+    if let Some(freeze) = &history.frozen {
+        return Some(Reason::Frozen(freeze.clone()));
     }
     if request.basis == Basis::InsufficientFreshData {
         return Some(Reason::Insufficient);
@@ -179,7 +215,7 @@ pub fn decide_scale(
         clamped: bound.map(|bound| (asked, bound)),
     };
     // Last, so that a dry run says all that the real one would.
-    if settings.dry_run { Decision::Suppress(Reason::DryRun(goal)) } else { Decision::Act(goal) }
+    if settings.dry_run || request.dry_run { Decision::Suppress(Reason::DryRun(goal)) } else { Decision::Act(goal) }
 }
 
 /// The replicas that others chose: our own scaling is taken back, or it would raise its own default maximum from
@@ -264,6 +300,10 @@ mod tests {
         decide_scale(request, world, history, NOW, &Settings::default())
     }
 
+    fn freeze() -> Freeze {
+        Freeze { is_of_all: true, who: "me".into(), reason: "a deploy".into(), at_ms: NOW }
+    }
+
     #[track_caller]
     fn assert_suppressed(decision: Decision, code: &str) {
         assert!(matches!(&decision, Decision::Suppress(reason) if reason.name() == code), "{decision:?} for {code}");
@@ -287,7 +327,7 @@ mod tests {
         };
         assert_suppressed(facts(|request, _, _| request.at_ms = NOW - 300_001), "stale");
         assert_suppressed(facts(|_, _, history| history.over = true), "over");
-        assert_suppressed(facts(|_, _, history| history.frozen = true), "frozen");
+        assert_suppressed(facts(|_, _, history| history.frozen = Some(freeze())), "frozen");
         assert_suppressed(facts(|request, _, _| request.basis = Basis::InsufficientFreshData), "insufficient");
         assert_suppressed(facts(|_, _, history| history.no_data = true), "no_data");
         assert_suppressed(facts(|_, _, history| history.acted = vec![acted(8, "scale_up", 299_999)]), "cool_down");
@@ -378,7 +418,10 @@ mod tests {
         let up = request("scale_up", "+2");
         let decision = decide_scale(&up, &world(2), &History::default(), NOW, &dry);
         assert!(matches!(&decision, Decision::Suppress(Reason::DryRun(goal)) if goal.to == 4), "{decision:?}");
-        let frozen = History { frozen: true, ..History::default() };
+        // Of the spec alone, the same.
+        let of_spec = Request { dry_run: true, ..up.clone() };
+        assert_eq!(decide(&of_spec, &world(2), &History::default()), decision);
+        let frozen = History { frozen: Some(freeze()), ..History::default() };
         assert_suppressed(decide_scale(&up, &world(2), &frozen, NOW, &dry), "frozen");
     }
 

@@ -14,8 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::guard::{Acted, History};
-use super::role::{AskedBy, Task};
+use super::guard::{Acted, Freeze, History};
+use super::role::{AskedBy, EFFECT, Task};
 use crate::model::action::{ActionEvent, ActionKind};
 use crate::model::incident::{EventKind, IncidentEvent, Verdict};
 use crate::model::{ActionId, IncidentId, ServiceId};
@@ -65,6 +65,8 @@ pub struct Action {
     complete: bool,
     /// A page whose alert was cleared.
     pub cleared: bool,
+    /// It was said whether it had its effect.
+    pub checked: bool,
 }
 
 impl Action {
@@ -93,6 +95,8 @@ pub struct Ledger {
     /// Services without data, with the offset of the event that said so.
     silent: BTreeMap<ServiceId, i64>,
     actions: BTreeMap<ActionId, Action>,
+    /// Services that are frozen (`_ops`: all), with the offset of the event that said so.
+    frozen: BTreeMap<ServiceId, (i64, Freeze)>,
     /// Tasks without an outcome, oldest first.
     waiting: Vec<Arc<Task>>,
     /// Offset of what asked for an action, of all since the oldest that waits.
@@ -166,13 +170,17 @@ impl Ledger {
         if let Some(offset) = offset {
             self.actions_next = self.actions_next.max(offset + 1);
         }
-        if matches!(event.kind, ActionKind::Verified { .. } | ActionKind::Ineffective { .. }) {
-            return;
+        if event.kind.is_switch() {
+            // Nobody folds a human's hand before it is read.
+            return offset.map_or((), |offset| self.fold_switch(offset, event));
         }
-        let new = Action { offset: None, intent: None, outcome: None, complete: false, cleared: false };
+        let new = Action { offset: None, intent: None, outcome: None, complete: false, cleared: false, checked: false };
         let action = self.actions.entry(event.action_id).or_insert(new);
         action.offset = action.offset.or(offset);
-        if event.kind.is_outcome() {
+        if event.kind.is_effect() {
+            action.checked = true;
+            self.waiting.retain(|task| task.verb != EFFECT || !task.asked_by.is_action(&event.action_id));
+        } else if event.kind.is_outcome() {
             action.complete |= offset.is_some();
             action.outcome = Some(event.clone());
             self.waiting.retain(|task| task.action_id != event.action_id);
@@ -182,6 +190,22 @@ impl Ledger {
         } else if action.intent.as_ref().is_none_or(|intent| intent.attempt <= event.attempt) {
             action.intent = Some(event.clone());
         }
+    }
+
+    fn fold_switch(&mut self, offset: i64, event: &ActionEvent) {
+        let ActionKind::Frozen { reason } = &event.kind else {
+            self.frozen.remove(&event.service);
+            return;
+        };
+        let is_of_all = event.service.is_ops();
+        let freeze = Freeze { is_of_all, who: event.actor.clone(), reason: reason.clone(), at_ms: event.at };
+        self.frozen.insert(event.service.clone(), (offset, freeze));
+    }
+
+    /// Did a human stop all actions of this service?
+    pub fn frozen(&self, service: &ServiceId) -> Option<&Freeze> {
+        let freeze = self.frozen.get(&ServiceId::ops()).or_else(|| self.frozen.get(service));
+        freeze.map(|(_, freeze)| freeze)
     }
 
     /// The alerts that a clear was about are cleared, however it ended: nothing more is done about them.
@@ -223,6 +247,14 @@ impl Ledger {
         self.incidents.get(incident)
     }
 
+    /// Incidents of ourselves that are open, or of which a page is not cleared.
+    pub fn open_of_ops(&self) -> BTreeSet<&IncidentId> {
+        let open = self.incidents.iter().filter(|(id, known)| id.service.is_ops() && !known.is_over());
+        let alerts = self.actions.values().filter_map(Action::alert).map(|(page, _)| &page.incident);
+        let is_over = |id: &IncidentId| self.incidents.get(id).is_some_and(Incident::is_over);
+        open.map(|(id, _)| id).chain(alerts.filter(|id| id.service.is_ops() && !is_over(id))).collect()
+    }
+
     /// What is known of an action.
     pub fn action(&self, action: &ActionId) -> Option<&Action> {
         self.actions.get(action)
@@ -259,7 +291,10 @@ impl Ledger {
     /// What the guards want to know about the service of an incident.
     pub fn history(&self, incident: &IncidentId, now_ms: i64) -> History {
         let service = &incident.service;
-        let acts = self.actions.values().filter_map(|action| action.intent.as_ref());
+        // Of what was stopped after all, nothing was done.
+        let stopped =
+            |action: &&Action| matches!(&action.outcome, Some(ActionEvent { kind: ActionKind::Suppressed { .. }, .. }));
+        let acts = self.actions.values().filter(|action| !stopped(action)).filter_map(|action| action.intent.as_ref());
         let of_service = acts.filter(|intent| intent.service == *service && counts_in_budgets(intent));
         let recent =
             |intent: &&ActionEvent| intent.incident == *incident || now_ms.saturating_sub(intent.at) <= MEMORY_MS;
@@ -268,7 +303,7 @@ impl Ledger {
         History {
             over: self.incidents.get(incident).is_some_and(Incident::is_over),
             no_data: self.silent.contains_key(service),
-            frozen: false,
+            frozen: self.frozen(service).cloned(),
             acted,
         }
     }
@@ -287,7 +322,9 @@ impl Ledger {
     pub fn restore_from(&self, position: i64) -> (i64, i64) {
         let opened = self.incidents.values().map(|incident| incident.offset);
         let incidents = opened.chain(self.silent.values().copied()).fold(self.committable(position), i64::min);
-        let actions = self.actions.values().filter_map(|action| action.offset).fold(self.actions_next, i64::min);
+        let actions = self.actions.values().filter_map(|action| action.offset);
+        let frozen = self.frozen.values().map(|(offset, _)| *offset);
+        let actions = actions.chain(frozen).fold(self.actions_next, i64::min);
         (incidents, actions)
     }
 

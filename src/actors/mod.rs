@@ -9,8 +9,11 @@
 //! Written once, for every actor: [`frame`] (the thread, its sessions with the bus), `desk` (one session: read,
 //! decide, commit), `restore` (taking a partition over), `work` (what is being done), [`ledger`] (what is known;
 //! pure), [`bookmark`], [`counters`].
-//! What makes an actor what it is, is its [`role`]: [`autoscaler`] ([`guard`], [`scaling`], [`intent`], [`reason`];
-//! pure), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom).
+//! What makes an actor what it is, is its [`role`]: [`autoscaler`] ([`guard`], [`scaling`], [`intent`], [`reason`],
+//! [`effect`]; pure; [`gauge`]), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom).
+//!
+//! [`watch`] and [`stall`] (pure) notice for the pager when the pipeline stands still, and tell somebody outside that it
+//! does not.
 //!
 //! The [`archiver`] decides nothing and stands apart: it has neither this frame nor a part in `ops.actions`.
 
@@ -20,8 +23,10 @@ pub mod bookmark;
 pub mod channel;
 pub mod counters;
 mod desk;
+pub mod effect;
 pub mod error;
 pub mod frame;
+pub mod gauge;
 pub mod guard;
 pub mod intent;
 pub mod ledger;
@@ -31,6 +36,8 @@ pub mod reason;
 mod restore;
 pub mod role;
 pub mod scaling;
+pub mod stall;
+pub mod watch;
 mod work;
 
 pub use counters::Counters;

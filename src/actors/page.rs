@@ -203,11 +203,15 @@ fn why(asked_by: &AskedBy) -> String {
     let event = match asked_by {
         AskedBy::Incident { event, .. } => event,
         AskedBy::Action(of) => {
+            let target = of.target.as_deref().unwrap_or_default();
             let reason = match &of.kind {
                 ActionKind::Unknown { reason } => reason.as_str(),
+                ActionKind::Suppressed { reason, detail } => {
+                    let why = detail.get("why").unwrap_or(reason);
+                    return format!("{} {target} was held back ({why}); please look", of.verb);
+                }
                 _ => "",
             };
-            let target = of.target.as_deref().unwrap_or_default();
             return format!("nobody can tell whether {} {target} was done ({reason}); please look", of.verb);
         }
     };
@@ -235,9 +239,13 @@ fn tried(event: &ActionEvent) -> Tried {
         ActionKind::Done { detail } => pairs(detail),
         ActionKind::Failed { reason, .. }
         | ActionKind::Unknown { reason }
-        | ActionKind::Suppressed { reason }
+        | ActionKind::Suppressed { reason, .. }
         | ActionKind::Denied { reason } => reason.clone(),
-        ActionKind::Expired | ActionKind::Verified { .. } | ActionKind::Ineffective { .. } => String::new(),
+        ActionKind::Expired
+        | ActionKind::Verified(_)
+        | ActionKind::Ineffective(_)
+        | ActionKind::Frozen { .. }
+        | ActionKind::Thawed { .. } => String::new(),
     };
     Tried {
         verb: event.verb.clone(),

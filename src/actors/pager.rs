@@ -1,6 +1,7 @@
 //! The pager: `page`, to channels by name. Pages pass every guard and wait for nothing; only a page whose incident
 //! is over is not sent. What it raised it clears: at `resolved` or `closed`, or, once an episode is flapping, at
-//! `episode_ended`. It also pages when another actor does not know what became of its action.
+//! `episode_ended`. It also pages when another actor does not know what became of its action or has used up its
+//! budget, and when the pipeline stands still ([`stall`]).
 //!
 //! A clear is an action like any other, so that it survives a crash: verb `clear`, id by
 //! [`ActionId::follow_up`] from the incident (of `episode_ended`, the episode), the name of the event that ends it,
@@ -21,10 +22,13 @@ use super::frame::{self, Actor};
 use super::ledger::{Incident, Ledger};
 use super::page::Page;
 use super::role::{AskedBy, Decision, Role, Task};
+use super::stall;
+use super::watch::Watch;
 use crate::codec;
 use crate::model::action::{ActionEvent, ActionKind};
 use crate::model::incident::{Basis, EventKind, IncidentEvent};
 use crate::model::{ActionId, IncidentId};
+use crate::torture::{self, Sabotage};
 use crate::world::{Hint, WorldError};
 
 /// Its name on `ops.actions`.
@@ -51,14 +55,26 @@ pub struct Options {
 /// # Errors
 /// As [`Actor::start`].
 pub fn start(options: Options) -> Result<Actor, Error> {
-    let Options { mut frame, channels } = options;
+    start_with(options, None)
+}
+
+/// The same, and it watches the pipeline: what stands still it pages about by itself.
+///
+/// # Errors
+/// As [`Actor::start`].
+pub fn start_watching(options: Options, watch: Watch) -> Result<Actor, Error> {
+    start_with(options, Some(watch))
+}
+
+fn start_with(Options { mut frame, channels }: Options, watch: Option<Watch>) -> Result<Actor, Error> {
     frame.dry_run = false;
-    Actor::start(Pager { channels }, frame)
+    Actor::start(Pager { channels, watch }, frame)
 }
 
 /// See the module.
 struct Pager {
     channels: Channels,
+    watch: Option<Watch>,
 }
 
 impl Role for Pager {
@@ -73,10 +89,25 @@ impl Role for Pager {
         asked(offset, event, ledger)
     }
 
+    fn noticed(&self, partition: i32, ledger: &Ledger) -> Vec<IncidentEvent> {
+        let found = self.watch.as_ref().and_then(|watch| watch.stalls(partition));
+        found.map_or_else(Vec::new, |stalls| stall::news(&stalls, ledger))
+    }
+
     fn asked_by_action(&self, settled: &ActionEvent, _: &Ledger) -> Option<Task> {
-        let unknown = matches!(settled.kind, ActionKind::Unknown { .. }) && settled.actor != NAME;
-        unknown.then(|| Task {
-            action_id: ActionId::follow_up(&settled.action_id, settled.kind.name(), DEFAULT),
+        if settled.actor == NAME {
+            return None;
+        }
+        let action_id = match &settled.kind {
+            ActionKind::Unknown { .. } => ActionId::follow_up(&settled.action_id, settled.kind.name(), DEFAULT),
+            // The automation has run into its bounds: once an incident and bound.
+            ActionKind::Suppressed { reason, .. } if reason.starts_with("budget_") => {
+                ActionId::follow_up(&settled.incident, reason, DEFAULT)
+            }
+            _ => return None,
+        };
+        Some(Task {
+            action_id,
             incident: settled.incident.clone(),
             verb: "page".to_owned(),
             target: DEFAULT.to_owned(),
@@ -197,11 +228,12 @@ pub(super) fn suppressed(task: &Task, ledger: &Ledger) -> Option<ActionKind> {
         AskedBy::Incident { event, .. } => {
             // What a resolve itself requests (`if: recovered`) belongs to an incident that is over, always.
             let resolved = matches!(event.kind, EventKind::Requested { basis: Basis::Resolved, .. });
-            (is_over(ledger, &task.incident) && !resolved).then_some("over")
+            let over = is_over(ledger, &task.incident) && !torture::is_without(Sabotage::ActOnHistory);
+            (over && !resolved).then_some("over")
         }
         AskedBy::Action(_) => None,
     };
-    reason.map(|reason| ActionKind::Suppressed { reason: reason.to_owned() })
+    reason.map(ActionKind::suppressed)
 }
 
 /// The episode all of whose alerts an event clears; `None` if only those of its incident.
@@ -221,9 +253,9 @@ fn is_over(ledger: &Ledger, incident: &IncidentId) -> bool {
 
 pub(super) fn decide(task: &Task, ledger: &Ledger, now_ms: i64) -> Decision<Page> {
     let begun = ledger.intent(&task.action_id);
-    if let Some(ActionKind::Suppressed { reason }) = suppressed(task, ledger) {
+    if let Some(ActionKind::Suppressed { reason, .. }) = suppressed(task, ledger) {
         return Decision::Settle(match begun {
-            None => ActionKind::Suppressed { reason },
+            None => ActionKind::suppressed(&reason),
             // It may have been sent before a crash; nobody needs it now, and it will be cleared.
             Some(_) => ActionKind::Unknown { reason: format!("it may have been sent before a restart; now {reason}") },
         });

@@ -1,7 +1,11 @@
 //! Why a request is not carried out: the reason codes on `ops.actions`, in metrics, and in words for people.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use jiff::Timestamp;
+
+use super::guard::Freeze;
 use super::intent::Goal;
 use super::scaling::{BadRequest, Bounds};
 
@@ -18,7 +22,7 @@ pub enum Reason {
     /// Its incident is over.
     Over,
     /// A human stopped all actions.
-    Frozen,
+    Frozen(Freeze),
     /// It was requested because too few fresh readings came: no ground to scale on.
     Insufficient,
     /// The service's target is silent.
@@ -65,7 +69,7 @@ impl Reason {
             Self::BadRequest(_) => "bad_request",
             Self::Stale { .. } => "stale",
             Self::Over => "over",
-            Self::Frozen => "frozen",
+            Self::Frozen(_) => "frozen",
             Self::Insufficient => "insufficient",
             Self::NoData => "no_data",
             Self::CoolDown { .. } => "cool_down",
@@ -84,16 +88,33 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// What the guard saw, for `ops.actions`: in words, and of a dry run the goal.
+    pub fn detail(&self) -> BTreeMap<String, String> {
+        let mut detail = match self {
+            Self::DryRun(goal) => goal.to_map(),
+            _ => BTreeMap::new(),
+        };
+        detail.insert("why".to_owned(), self.to_string());
+        detail
+    }
+}
+
+/// As people read it.
+pub(super) fn time(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| format!("{time:.0}"))
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadRequest(bad) => bad.fmt(f),
             Self::Stale { age_ms } => write!(f, "the request is {} s old", age_ms / 1000),
             Self::Over => f.write_str("its incident is over"),
-            Self::Frozen => f.write_str("all actions are frozen"),
+            Self::Frozen(freeze) => freeze.fmt(f),
             Self::Insufficient => f.write_str("too few fresh readings to scale on"),
             Self::NoData => f.write_str("the service sends no data to scale on"),
-            Self::CoolDown { until_ms } => write!(f, "the verb rests until {until_ms}"),
+            Self::CoolDown { until_ms } => write!(f, "the verb rests until {}", time(*until_ms)),
             Self::BudgetIncident { used } => write!(f, "the incident has had its {used} actions"),
             Self::BudgetService { used } => write!(f, "the service has had its {used} actions of an hour"),
             Self::ManagedByHpa(name) => write!(f, "horizontalpodautoscaler/{name} decides the replicas"),

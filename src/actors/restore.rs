@@ -30,9 +30,11 @@ pub(super) fn restore<R: Role>(
     let Some(offset) = committed.offset else {
         // A new group: what was asked for before it is not its business.
         let Watermarks { high, .. } = consumer.watermarks(partition)?;
-        let actions_from = consumer.offsets().watermarks(actions, partition)?.high;
+        // What was done before it is: by whom others are frozen or cool down is its business too.
+        let ledger = Ledger::new(high, consumer.offsets().watermarks(actions, partition)?.low);
+        let ledger = read_actions(ledger, options, consumer, partition, counters)?;
         tracing::info!(actor = role.name(), partition, offset = high, "a new group starts at the end");
-        return Ok((Ledger::new(high, actions_from), high));
+        return Ok((ledger, high));
     };
     let bookmark: Bookmark = committed.metadata.parse().map_err(|()| Error::Bookmark {
         group: options.group.clone(),
@@ -54,14 +56,8 @@ pub(super) fn restore<R: Role>(
     if torture::is_without(Sabotage::RestoreWithoutActions) {
         actions_from = consumer.offsets().watermarks(actions, partition)?.high;
     }
-    let mut ledger = Ledger::new(offset, actions_from);
-
-    let starts = [(partition, ledger.actions_next())];
-    let reader = Reader::open(&options.bus, actions, Isolation::Committed, starts)?;
-    let mut reader = reader.until_now(consumer.offsets())?;
-    while let Some((offset, event)) = next_action(&mut reader, counters, actions)? {
-        ledger.fold_action(Some(offset), &event);
-    }
+    let ledger = Ledger::new(offset, actions_from);
+    let mut ledger = read_actions(ledger, options, consumer, partition, counters)?;
     let from = bookmark.incidents.min(offset).max(low);
     let mut reader = Reader::open(&options.bus, incidents, Isolation::Committed, [(partition, from)])?;
     reader.until([(partition, high)]);
@@ -76,6 +72,24 @@ pub(super) fn restore<R: Role>(
     by_actions.into_iter().for_each(|task| ledger.wait_for(task));
     tracing::info!(actor = role.name(), partition, position = high, waiting = ledger.waiting().len(), "restored");
     Ok((ledger, high))
+}
+
+/// Folds all that `ops.actions` holds now, from where the ledger says.
+fn read_actions(
+    mut ledger: Ledger,
+    options: &Options,
+    consumer: &GroupConsumer,
+    partition: i32,
+    counters: &Counters,
+) -> Result<Ledger, Error> {
+    let actions = &options.topics.actions;
+    let starts = [(partition, ledger.actions_next())];
+    let reader = Reader::open(&options.bus, actions, Isolation::Committed, starts)?;
+    let mut reader = reader.until_now(consumer.offsets())?;
+    while let Some((offset, event)) = next_action(&mut reader, counters, actions)? {
+        ledger.fold_action(Some(offset), &event);
+    }
+    Ok(ledger)
 }
 
 fn next_incident(reader: &mut Reader, counters: &Counters, topic: &str) -> Result<Option<(i64, IncidentEvent)>, Error> {

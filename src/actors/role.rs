@@ -14,6 +14,10 @@ use crate::model::action::{ActionEvent, ActionKind};
 use crate::model::incident::IncidentEvent;
 use crate::model::{ActionId, IncidentId};
 
+/// The verb of a task that only looks whether an action had its effect: what settles it is `verified` or
+/// `ineffective`, of that action.
+pub const EFFECT: &str = "effect";
+
 /// One thing that an actor was asked to do. It waits in the ledger until it has an outcome.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
@@ -53,6 +57,11 @@ impl AskedBy {
             Self::Action(_) => None,
         }
     }
+
+    /// Is it the outcome of this action?
+    pub fn is_action(&self, action: &ActionId) -> bool {
+        matches!(self, Self::Action(of) if of.action_id == *action)
+    }
 }
 
 /// What is to become of a task now.
@@ -76,6 +85,10 @@ pub enum Decision<Order> {
 
 /// See the module.
 pub trait Role: Send + Sync + 'static {
+    /// Can a human stop what it does? Then an effect begins only when all was read that stood on `ops.actions` when its
+    /// intent was committed, and [`Self::before_acting`] is asked once more.
+    const CAN_BE_STOPPED: bool = false;
+
     /// What a look at the world shows.
     type Seen: Send + 'static;
     /// What is to be done in the world.
@@ -93,6 +106,13 @@ pub trait Role: Send + Sync + 'static {
         None
     }
 
+    /// What the actor has noticed by itself about a partition: events that stand nowhere. They are folded, and ask, as
+    /// if they stood at the end of `ops.incidents`.
+    fn noticed(&self, partition: i32, ledger: &Ledger) -> Vec<IncidentEvent> {
+        let _ = (partition, ledger);
+        Vec::new()
+    }
+
     /// The outcome of a task that was not begun and needs no look.
     fn before_looking(&self, task: &Task, ledger: &Ledger, now_ms: i64) -> Option<ActionKind>;
 
@@ -101,6 +121,12 @@ pub trait Role: Send + Sync + 'static {
 
     /// What is to become of the task. If [`Ledger::intent`] knows an intent of it, that was begun before a crash.
     fn decide(&self, task: &Task, seen: Self::Seen, ledger: &Ledger, now_ms: i64) -> Decision<Self::Order>;
+
+    /// The outcome of a task whose intent is committed and that must not be done all the same.
+    fn before_acting(&self, task: &Task, ledger: &Ledger) -> Option<ActionKind> {
+        let _ = (task, ledger);
+        None
+    }
 
     /// Does it, and says how it ended: an outcome. Its intent is committed.
     fn act(&self, task: &Task, order: Self::Order, counters: &Counters) -> impl Future<Output = ActionKind> + Send;

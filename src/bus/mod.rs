@@ -10,7 +10,7 @@
 //! - [`offsets`]: where partitions begin and end.
 //! - [`producer`]: the plain producer of readings and specs.
 //! - [`admin`](mod@admin): topics.
-//! - [`bare`], [`bulk`], [`onlooker`]: what benchmarks need: the limit, a fast filler, a look from outside.
+//! - [`bare`], [`bulk`], [`onlooker`]: what benchmarks need: the limit, a fast filler; a look at a group from outside.
 //!
 //! A worker thread has its own [`GroupConsumer`] and its own [`TransactionalProducer`]; nothing is shared.
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::actors::channel::Console;
+use crate::actors::watch::Watch;
 use crate::actors::{Actor, autoscaler, frame, guard, pager};
 use crate::cli::act_archiver;
 use crate::cli::config::Config;
@@ -76,6 +77,10 @@ struct AutoscalerArgs {
 ///
 /// A new group starts at the end of ops.incidents. Pages wait for nothing and pass every guard. What was raised is
 /// cleared when the incident is over, of a flapping episode when that is.
+///
+/// It watches the pipeline too: a partition whose clock stands still and an actor that answers nothing are paged to the
+/// channel `default`; and as long as all clocks move it pings the address under [alive], where somebody else notices
+/// when that stops.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  ops act pager --config ops.toml")]
 struct PagerArgs {
@@ -119,9 +124,11 @@ fn run_pager(args: &PagerArgs) -> anyhow::Result<bool> {
     let config = Config::load(args.common.config.as_deref())?;
     let channels = config.channels(Console::new(std::io::stdout()), |name| std::env::var(name).ok())?;
     let group = args.group.clone().or(config.pager.group).unwrap_or_else(|| pager::GROUP.to_owned());
+    let ping = config.alive.ping(|name| std::env::var(name).ok())?;
     serve(|runtime| {
         let frame = args.common.options(group, false, runtime)?;
-        Ok(pager::start(pager::Options { frame, channels })?)
+        let watch = Watch::start(config.alive.watch(&frame, ping))?;
+        Ok(pager::start_watching(pager::Options { frame, channels }, watch)?)
     })
 }
 

@@ -20,6 +20,9 @@
 //! context = "prod"
 //! dry_run = false
 //! cool_down_seconds = 300                           # else the window of the service
+//!
+//! [alive]                                           # see `cli::alive`
+//! url_env = "OPS_ALIVE_URL"
 //! ```
 //!
 //! Addresses and headers may hold tokens: from the environment or a file they never stand in a file that is shared.
@@ -32,6 +35,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use super::alive::AliveConfig;
 use crate::actors::channel::{Channel, Channels, Console};
 use crate::world::webhook::Webhook;
 
@@ -48,6 +52,8 @@ pub struct Config {
     pub pager: PagerConfig,
     /// Of `ops act autoscaler`.
     pub autoscaler: AutoscalerConfig,
+    /// Of the watch of `ops act pager`.
+    pub alive: AliveConfig,
 }
 
 /// One channel.
@@ -167,12 +173,12 @@ impl WebhookConfig {
     }
 }
 
-fn from_file(path: &Path) -> anyhow::Result<String> {
+pub(super) fn from_file(path: &Path) -> anyhow::Result<String> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.trim_end().to_owned())
 }
 
-fn from_environment(name: &str, environment: &impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
+pub(super) fn from_environment(name: &str, environment: &impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
     environment(name).with_context(|| format!("the environment variable {name} is not set"))
 }
 

@@ -119,7 +119,7 @@ fn query(args: &FindArgs, now: Timestamp) -> anyhow::Result<Query> {
 }
 
 /// Milliseconds since the epoch of a time, or of so long before `now`.
-fn time(text: &str, now: Timestamp) -> anyhow::Result<i64> {
+pub(super) fn time(text: &str, now: Timestamp) -> anyhow::Result<i64> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time.as_millisecond());
     }

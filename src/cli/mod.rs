@@ -2,6 +2,8 @@
 
 pub mod act;
 pub mod act_archiver;
+pub mod actions;
+pub mod alive;
 pub mod backtest;
 pub mod bench;
 pub mod check;
@@ -11,6 +13,7 @@ pub mod demo;
 pub mod dta;
 pub mod emit;
 pub mod explain;
+pub mod freeze;
 pub mod history;
 pub mod process;
 pub mod progress;
@@ -38,6 +41,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Act(act::Args),
+    Actions(actions::Args),
     Backtest(backtest::Args),
     Bench(bench::Args),
     #[command(hide = true)]
@@ -48,10 +52,12 @@ enum Command {
     Process(process::Args),
     Emit(emit::Args),
     Explain(explain::Args),
+    Freeze(freeze::Args),
     Register(register::Args),
     Replay(replay::Args),
     Services(services::Args),
     Status(status::Args),
+    Thaw(freeze::ThawArgs),
     Topics(topics::Args),
     Unregister(services::UnregisterArgs),
 }
@@ -74,6 +80,7 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     });
     match command {
         Command::Act(args) => exit(act::run(&args)),
+        Command::Actions(args) => exit(actions::run(&args)),
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Bench(args) => exit(bench::run(args)),
         Command::BenchLimit(args) => exit(bench::run_limit(&args)),
@@ -83,10 +90,12 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Process(args) => exit(process::run(&args)),
         Command::Emit(args) => exit(emit::run(&args)),
         Command::Explain(args) => exit(explain::run(&args)),
+        Command::Freeze(args) => exit(freeze::run(&args)),
         Command::Replay(args) => exit(replay::run(&args)),
         Command::Register(args) => exit(register::run(&args)),
         Command::Services(args) => exit(services::run(&args)),
         Command::Status(args) => status::run(&args).unwrap_or_else(|error| exit(Err(error))),
+        Command::Thaw(args) => exit(freeze::thaw(&args)),
         Command::Topics(args) => exit(topics::run(&args)),
         Command::Unregister(args) => exit(services::unregister(&args)),
     }

@@ -108,6 +108,7 @@ fn show(args: &Args, board: &Board, statuses: &[Status]) -> anyhow::Result<()> {
 fn text(status: &Status, now: i64, colour: bool) -> String {
     let mut lines = vec![format!("{} ({}): {}", status.service, harmless(&status.owner), headline(status, colour))];
     lines.extend(counts(status));
+    lines.extend(status.frozen.iter().map(super::freeze::describe));
     lines.extend(status.state.iter().filter(|phase| phase.phase != "healthy").map(|phase| cause(phase, status, now)));
     lines.extend(status.last_actions.iter().map(|event| action(event, now)));
     if !status.rejected.is_empty() {
@@ -171,7 +172,7 @@ fn action(event: &ActionEvent, now: i64) -> String {
     let reason = match &event.kind {
         ActionKind::Failed { reason, .. }
         | ActionKind::Unknown { reason }
-        | ActionKind::Suppressed { reason }
+        | ActionKind::Suppressed { reason, .. }
         | ActionKind::Denied { reason } => format!(" ({})", harmless(reason)),
         _ => String::new(),
     };

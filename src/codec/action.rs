@@ -25,23 +25,37 @@ pub fn headers(event: &ActionEvent) -> Headers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::action::ActionKind;
+    use crate::model::action::{ActionKind, Effect};
     use crate::model::{ActionId, IncidentId};
     use proptest::prelude::*;
 
+    fn effect() -> impl Strategy<Value = Effect> {
+        let side = || (prop::option::of(-1e9..1e9), prop::option::of(0..99_u64), prop::option::of(0..99_u64));
+        (side(), side(), ".{0,9}").prop_map(|(before, after, basis)| Effect {
+            before: before.0,
+            before_n: before.1,
+            before_over: before.2,
+            after: after.0,
+            after_n: after.1,
+            after_over: after.2,
+            basis,
+        })
+    }
+
     fn kinds() -> impl Strategy<Value = ActionKind> {
         let map = || prop::collection::btree_map(".{0,9}", ".{0,9}", 0..5);
-        let effect = || (prop::option::of(-1e9..1e9), prop::option::of(-1e9..1e9));
         prop_oneof![
             map().prop_map(|goal| ActionKind::Started { goal }),
             map().prop_map(|detail| ActionKind::Done { detail }),
             (".*", map()).prop_map(|(reason, detail)| ActionKind::Failed { reason, detail }),
             ".*".prop_map(|reason| ActionKind::Unknown { reason }),
-            ".*".prop_map(|reason| ActionKind::Suppressed { reason }),
+            (".*", map()).prop_map(|(reason, detail)| ActionKind::Suppressed { reason, detail }),
             ".*".prop_map(|reason| ActionKind::Denied { reason }),
             Just(ActionKind::Expired),
-            effect().prop_map(|(before, after)| ActionKind::Verified { before, after }),
-            effect().prop_map(|(before, after)| ActionKind::Ineffective { before, after }),
+            effect().prop_map(ActionKind::Verified),
+            effect().prop_map(ActionKind::Ineffective),
+            ".*".prop_map(|reason| ActionKind::Frozen { reason }),
+            ".*".prop_map(|reason| ActionKind::Thawed { reason }),
         ]
     }
 

@@ -25,6 +25,30 @@ impl ServiceId {
         is_service_id(name).then(|| Self(name.into()))
     }
 
+    /// Ourselves: what is about the pipeline or about all services. Nobody can register it.
+    pub fn ops() -> Self {
+        Self(TICK_SERVICE.into())
+    }
+
+    /// A part of ourselves, `_ops.{part}`; `None` if `part` could not be a service's id.
+    pub fn of_ops(part: &str) -> Option<Self> {
+        is_service_id(part).then(|| Self(format!("{TICK_SERVICE}.{part}").into()))
+    }
+
+    /// Is it ourselves, or a part?
+    pub fn is_ops(&self) -> bool {
+        self.0.starts_with('_')
+    }
+
+    /// What may stand on the bus: a service's id, or ours.
+    fn read(name: &str) -> Option<Self> {
+        match name.strip_prefix(TICK_SERVICE) {
+            Some("") => Some(Self::ops()),
+            Some(part) => Self::of_ops(part.strip_prefix('.')?),
+            None => Self::new(name),
+        }
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -44,7 +68,7 @@ impl ServiceId {
 impl<'de> Deserialize<'de> for ServiceId {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let name = String::deserialize(from)?;
-        Self::new(&name).ok_or_else(|| serde::de::Error::custom(format_args!("{name:?} is no service id")))
+        Self::read(&name).ok_or_else(|| serde::de::Error::custom(format_args!("{name:?} is no service id")))
     }
 }
 
@@ -151,7 +175,7 @@ impl FromStr for IncidentId {
     fn from_str(text: &str) -> Result<Self, String> {
         text.rsplit_once('.')
             .and_then(|(service, generation)| {
-                Some(Self { service: ServiceId::new(service)?, generation: generation.parse().ok()? })
+                Some(Self { service: ServiceId::read(service)?, generation: generation.parse().ok()? })
             })
             .ok_or_else(|| format!("{text:?} is no incident id; one looks like DCA_Luggage_Scanner.3"))
     }
@@ -273,5 +297,18 @@ mod tests {
         }
         assert!(ServiceId::new("DCA_Luggage.Scanner-2").is_some());
         assert!(!is_sensor_name("1up") && is_sensor_name("node:up_total"));
+    }
+
+    #[test]
+    fn what_is_ours_can_be_read_and_never_be_registered() {
+        let part = ServiceId::of_ops("partition.3").unwrap();
+        for (text, service) in [("_ops.0", ServiceId::ops()), ("_ops.partition.3.17", part)] {
+            let id: IncidentId = text.parse().unwrap();
+            assert_eq!((&id.service, id.to_string().as_str()), (&service, text));
+            assert!(ServiceId::new(service.as_str()).is_none() && service.is_ops());
+        }
+        for bad in ["_opsx.1", "_ops..1", "_other.1", "_ops._ops.1"] {
+            assert!(bad.parse::<IncidentId>().is_err(), "{bad}");
+        }
     }
 }

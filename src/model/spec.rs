@@ -39,6 +39,8 @@ pub struct Spec {
     pub workload: Workload,
     /// Bounds of scaling.
     pub limits: Limits,
+    /// Actors decide and say what they would do, and touch nothing; pages go out all the same.
+    pub dry_run: bool,
     /// Steps in file order; a step's number is its 1-based place.
     pub playbook: Vec<Step>,
     /// The text as registered, byte for byte.
@@ -122,10 +124,15 @@ impl Slo {
         }
     }
 
-    /// Nearest rank: the 1-based place of the quantile among `n` ascending readings, `ceil(objective n)`.
+    /// [`nearest_rank`] by its objective.
     pub fn rank(&self, n: u64) -> u64 {
-        (u128::from(self.objective_ppm) * u128::from(n)).div_ceil(1_000_000) as u64
+        nearest_rank(self.objective_ppm, n)
     }
+}
+
+/// Nearest rank: the 1-based place of the quantile among `n` ascending readings, `ceil(objective n)`.
+pub fn nearest_rank(objective_ppm: u32, n: u64) -> u64 {
+    (u128::from(objective_ppm) * u128::from(n)).div_ceil(1_000_000) as u64
 }
 
 /// One condition that opens incidents.

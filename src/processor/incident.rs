@@ -415,6 +415,12 @@ impl Open {
         put("limits.max", limits.max.map(|n| n.to_string()));
         put("limits.max_step", limits.max_step.map(|n| n.to_string()));
         put("window_seconds", Some((self.spec.window_ms as f64 / 1000.0).to_string()));
+        if let Some(slo) = &self.spec.slo {
+            put("slo.target", Some(self.spec.sensors[slo.target].name.to_string()));
+            put("slo.threshold", Some(slo.threshold.to_string()));
+            put("slo.objective_ppm", Some(slo.objective_ppm.to_string()));
+        }
+        put("dry_run", self.spec.dry_run.then(|| true.to_string()));
         for (name, value) in self.attributes.iter().flat_map(|attributes| attributes.iter()) {
             put(&format!("attr.{name}"), Some(value.clone()));
         }

@@ -3,13 +3,18 @@
 //! Blocking calls without a runtime, over [`crate::bus`] and the codecs; nothing here decides anything that the
 //! processor decides. Called by the commands of [`crate::cli`], by the demo, and by whoever embeds the library.
 //!
+//! - [`actions`]: what was asked of the actors and what became of it; [`freeze`]: a human stops them.
 //! - [`catalog`]: `ops.services` as it is now.
 //! - [`register`](mod@register): publish a spec, or retire a service, and wait until the processor has taken it up.
 //! - [`emit`]: check readings against the catalog and publish them; [`retime`]: recorded time onto now.
+//! - [`measure`]: how readings were, from the rollups of their series.
 //! - [`status`](mod@status): how services are, from what the processor and the actors have published.
 
+pub mod actions;
 pub mod catalog;
 pub mod emit;
+pub mod freeze;
+pub mod measure;
 pub mod register;
 pub mod retime;
 pub mod status;

@@ -8,7 +8,7 @@ use super::{playbook, sensors, slo, workload};
 use crate::model::ids::{ServiceId, SpecHash, is_service_id};
 use crate::model::spec::Spec;
 
-const FIELDS: [&str; 8] = ["id", "owner", "sensors", "events", "slo", "workload", "limits", "playbook"];
+const FIELDS: [&str; 9] = ["id", "owner", "sensors", "events", "slo", "workload", "limits", "dry_run", "playbook"];
 
 /// Reads the document; `None` means that the report holds an error (it may hold one also with a spec).
 pub(super) fn read(report: &mut Report, root: &Node, text: &str) -> Option<Spec> {
@@ -25,6 +25,7 @@ pub(super) fn read(report: &mut Report, root: &Node, text: &str) -> Option<Spec>
     let timing = slo::read(report, &fields, &mut sensors);
     let workload = workload::read(report, &fields, id.unwrap_or_default());
     let limits = workload::read_limits(report, &fields);
+    let dry_run = fields.get("dry_run").and_then(|node| report.flag(node, "dry_run")).unwrap_or(false);
     let plan = playbook::read(report, &fields, &sensors, &timing);
     Some(Spec {
         id: ServiceId::new(id?)?,
@@ -40,6 +41,7 @@ pub(super) fn read(report: &mut Report, root: &Node, text: &str) -> Option<Spec>
         causes: plan.causes,
         workload,
         limits,
+        dry_run,
         playbook: plan.steps,
         text: Arc::from(text),
         hash: SpecHash::of(text),

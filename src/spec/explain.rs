@@ -37,6 +37,9 @@ pub fn explain(spec: &Spec) -> String {
     if spec.playbook.is_empty() {
         line(&mut told, "No steps: incidents are published and kept, and nothing is done.");
     }
+    if spec.dry_run {
+        line(&mut told, "Dry run: actors say what they would do, and touch nothing. Pages go out all the same.");
+    }
     heading(&mut told, "Bounds of scaling");
     limits(&mut told, spec);
     told

@@ -108,6 +108,20 @@ impl Report {
         None
     }
 
+    /// `true` or `false`.
+    pub fn flag(&mut self, node: &Node, what: &str) -> Option<bool> {
+        let scalar = self.scalar(node, what)?;
+        match scalar.text.as_str() {
+            "true" => Some(true),
+            "false" => Some(false),
+            other => {
+                let message = format!("`{what}` must be true or false, not `{other}`");
+                self.error(node.pos, message, None);
+                None
+            }
+        }
+    }
+
     /// A whole number in `min..=max`.
     pub fn integer(&mut self, node: &Node, what: &str, min: u64, max: u64) -> Option<u64> {
         let scalar = self.scalar(node, what)?;

@@ -3,6 +3,7 @@
 //!
 //! - [`kubernetes`]: the scale subresource, fenced by uid and resourceVersion.
 //! - [`webhook`]: one POST with an `Idempotency-Key`.
+//! - [`ping`]: one GET that says that we are alive.
 //! - [`scale`]: the words that the scale driver and the guards share.
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub mod kubernetes;
+pub mod ping;
 pub mod scale;
 pub mod webhook;
 

@@ -151,3 +151,28 @@ fn backtest_agrees_with_the_oracle_on_recorded_latency() {
 fn backtest_agrees_with_the_oracle_on_recorded_travel_times() {
     backtest_agrees_on("travel_time", "travel_time.ops.yaml", "TravelTime_387.csv");
 }
+
+/// What an actor needs to know whether it may act, and whether it helped: it never reads specs.
+#[test]
+fn a_request_carries_the_objective_and_the_dry_run_of_its_spec() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let spec = "id: svc\nowner: tests\nsensors:\n  - {name: q, interval: 1}\nslo: {target: q, threshold: 30.5, \
+                objective: 0.9, window_seconds: 20}\nplaybook:\n  - {if: slo_breach, then: scale_up compute=+2}\n";
+    let rows: String = (0..40).map(|second| format!("{},31\n", 1_700_000_000_000_i64 + second * 1000)).collect();
+    fs::write(path("data.csv"), format!("timestamp,value\n{rows}")).unwrap();
+    for (dry_run, said) in [("", None), ("dry_run: true\n", Some("true")), ("dry_run: false\n", None)] {
+        fs::write(path("svc.ops.yaml"), format!("{spec}{dry_run}")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
+        let output =
+            command.args(["backtest", "--json"]).args([path("svc.ops.yaml"), path("data.csv")]).output().unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let events = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let requested: Vec<_> = events.filter(|event| event["event"] == "requested").collect();
+        assert_eq!(requested.len(), 1, "{lines}");
+        let args = &requested[0]["args"];
+        assert_eq!(args.get("dry_run").and_then(Value::as_str), said);
+        let objective = ["slo.target", "slo.threshold", "slo.objective_ppm"].map(|name| args[name].as_str().unwrap());
+        assert_eq!(objective, ["q", "30.5", "900000"]);
+    }
+}

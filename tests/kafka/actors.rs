@@ -103,6 +103,17 @@ impl Stage {
         seen
     }
 
+    /// Everything on `ops.actions` by now.
+    pub fn actions_so_far(&self) -> Vec<ActionEvent> {
+        let offsets = Offsets::new(&settings()).unwrap();
+        let mut reader = Reader::all(&settings(), &offsets, &self.topics.actions, Isolation::Committed).unwrap();
+        let mut seen = Vec::new();
+        while let Next::Record(message) = reader.next(PATIENCE).unwrap() {
+            seen.push(codec::action::decode(message.value().unwrap()).unwrap());
+        }
+        seen
+    }
+
     /// Everything on `ops.actions`, once `count` of them are outcomes.
     pub fn outcomes(&self, count: usize) -> Vec<ActionEvent> {
         self.actions_until(|seen| seen.iter().filter(|event| event.kind.is_outcome()).count() >= count)
@@ -113,7 +124,7 @@ impl Stage {
 pub fn story(events: &[ActionEvent]) -> Vec<String> {
     let tell = |event: &ActionEvent| {
         let detail = match &event.kind {
-            ActionKind::Suppressed { reason } => format!(" {reason}"),
+            ActionKind::Suppressed { reason, .. } => format!(" {reason}"),
             _ => String::new(),
         };
         format!("{} {}{detail} #{}", event.verb, event.kind.name(), event.attempt)
@@ -372,6 +383,8 @@ fn a_dry_run_touches_nothing() {
     let actor = scaling.start_with(|options| options.frame.dry_run = true);
     let seen = stage.outcomes(1);
     assert_eq!((story(&seen), seen[0].dry_run), (vec!["scale_up suppressed dry_run #1".to_owned()], true));
+    let ActionKind::Suppressed { detail, .. } = &seen[0].kind else { panic!("{seen:?}") };
+    assert_eq!((detail["from"].as_str(), detail["to"].as_str()), ("2", "4"), "what it would have done");
     actor.stop().unwrap();
     assert!(scaling.writes().is_empty());
 }

@@ -31,3 +31,13 @@ fn an_outcome_that_was_forgotten_and_comes_twice_is_noticed() {
 fn an_alert_that_was_forgotten_and_stays_open_is_noticed() {
     assert_noticed(3, "restore_without_actions");
 }
+
+#[test]
+fn an_effect_after_a_freeze_is_noticed() {
+    assert_noticed(4, "act_while_frozen");
+}
+
+#[test]
+fn a_month_of_history_that_is_acted_on_is_noticed() {
+    assert_noticed(5, "act_on_history");
+}

@@ -26,6 +26,7 @@ use world::{Gate, Sink};
 
 pub mod controls;
 pub mod faults;
+pub mod months;
 pub mod world;
 
 /// Replicas of a deployment before anybody acts, and what is asked for.
@@ -211,6 +212,14 @@ impl Effects {
         std::fs::write(kept_file(&format!("{}ops.toml", self.fleet.prefix)), config).unwrap();
     }
 
+    /// Incident `generation` of a service opens and asks for this actor. Says which service.
+    pub fn ask_of_generation(&self, generation: u64) -> String {
+        let service = self.services[1].clone();
+        let incident = IncidentId { service: ServiceId::new(&service).unwrap(), generation };
+        self.tell_all(&[months::asked(self.kind, &incident, now_ms())]);
+        service
+    }
+
     /// Its incident is over.
     pub fn resolve(&self, service: &str) {
         let (incident, cause) = (incident(service), Arc::from("slo"));
@@ -219,11 +228,18 @@ impl Effects {
 
     fn tell(&self, service: &str, kind: EventKind) {
         let service = ServiceId::new(service).unwrap();
-        let event = IncidentEvent { kind, service: service.clone(), spec_hash: SpecHash::of(""), at: now_ms() };
-        let (value, topic) = (codec::incident::encode(&event), &self.fleet.topics.incidents);
-        let (key, partition) = (Some(service.as_str().as_bytes()), service.home(PARTITIONS));
-        let record = Record { topic, partition, key, value: Some(&value), ..Record::default() };
-        self.producer.send(&record, PATIENCE).unwrap();
+        self.tell_all(&[IncidentEvent { kind, service, spec_hash: SpecHash::of(""), at: now_ms() }]);
+    }
+
+    /// Appends events to `ops.incidents`, each to its home.
+    pub fn tell_all(&self, events: &[IncidentEvent]) {
+        let topic = &self.fleet.topics.incidents;
+        for event in events {
+            let (value, service) = (codec::incident::encode(event), &event.service);
+            let (key, partition) = (Some(service.as_str().as_bytes()), service.home(PARTITIONS));
+            let record = Record { topic, partition, key, value: Some(&value), ..Record::default() };
+            self.producer.send(&record, PATIENCE).unwrap();
+        }
         assert!(self.producer.flush(PATIENCE).is_complete());
     }
 
@@ -262,7 +278,8 @@ impl Effects {
     pub fn judge(&self) -> Result<Judged, String> {
         let mut judged = Judged::default();
         let mut actions: BTreeMap<ActionId, Vec<ActionEvent>> = BTreeMap::new();
-        for event in self.actions() {
+        // A human's hand is no action.
+        for event in self.actions().into_iter().filter(|event| !event.kind.is_switch()) {
             actions.entry(event.action_id).or_default().push(event);
         }
         for (id, events) in &actions {

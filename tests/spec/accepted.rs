@@ -197,6 +197,13 @@ fn a_workload_is_a_reference_or_a_map() {
 }
 
 #[test]
+fn a_dry_run_is_a_yes_or_a_no_and_explained() {
+    assert!(!good(GOOD).dry_run && !good(&format!("{GOOD}dry_run: false\n")).dry_run);
+    let spec = good(&format!("{GOOD}dry_run: true\n"));
+    assert!(spec.dry_run && explain::explain(&spec).contains("Dry run: actors say what they would do"));
+}
+
+#[test]
 fn a_byte_order_mark_and_crlf_are_accepted() {
     let text = format!("\u{feff}{}", GOOD.replace('\n', "\r\n"));
     let checked = spec::parse_bytes(text.as_bytes()).unwrap();

@@ -22,6 +22,13 @@ fn unknown_keys_are_errors_with_a_suggestion() {
 }
 
 #[test]
+fn a_dry_run_that_is_neither_yes_nor_no_is_an_error() {
+    for value in ["yes", "1", "True", "[true]", ""] {
+        assert!(error(&format!("{GOOD}dry_run: {value}\n")).message.contains("`dry_run`"), "{value:?}");
+    }
+}
+
+#[test]
 fn doubled_keys_are_errors_at_the_second() {
     let error = error(&with("owner: tests\n", "owner: tests\nowner: others\n"));
     assert_eq!((error.line, error.column), (3, 1));

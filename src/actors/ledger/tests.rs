@@ -294,3 +294,68 @@ fn scaling_counts_for_a_day_and_pages_never_count() {
     ledger.forget(0, MEMORY_MS + 1);
     assert!(ledger.actions.is_empty());
 }
+
+#[test]
+fn a_freeze_holds_the_place_to_restore_from_until_it_is_thawed() {
+    let mut ledger = Ledger::new(0, 0);
+    let switch = |frozen, service: &ServiceId| {
+        let reason = "a deploy".to_owned();
+        let kind = if frozen { ActionKind::Frozen { reason } } else { ActionKind::Thawed { reason } };
+        ActionEvent::switch(kind, service, "alice", 5)
+    };
+    let (scanner, other) = (ServiceId::new("scanner").unwrap(), ServiceId::new("other").unwrap());
+    ledger.fold_action(Some(7), &switch(true, &scanner));
+    ledger.fold_action(Some(9), &switch(true, &ServiceId::ops()));
+    assert!(ledger.frozen(&other).is_some_and(|freeze| freeze.is_of_all && freeze.who == "alice"));
+    ledger.forget(0, 10 * MEMORY_MS);
+    assert_eq!(ledger.restore_from(0), (0, 7));
+    ledger.fold_action(Some(10), &switch(false, &ServiceId::ops()));
+    assert!(ledger.frozen(&other).is_none() && ledger.frozen(&scanner).is_some());
+    assert!(ledger.history(&incident(1), 5).frozen.is_some());
+    ledger.fold_action(Some(11), &switch(false, &scanner));
+    assert!(ledger.frozen(&scanner).is_none());
+    assert_eq!(ledger.restore_from(0), (0, 12));
+}
+
+/// `started done`: a check waits, holds no offset but its records, and is settled by what is said of the action.
+#[test]
+fn a_check_waits_for_its_effect_and_keeps_what_it_needs() {
+    let mut ledger = Ledger::new(0, 0);
+    let task = Task {
+        action_id: ActionId::of(&incident(1), 1, 1),
+        incident: incident(1),
+        verb: "scale_up".to_owned(),
+        target: "t".to_owned(),
+        at_ms: 0,
+        asked_by: AskedBy::Incident { offset: 0, event: Box::new(resolved(1)) },
+    };
+    let goal = [("window_seconds", "5")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    ledger.fold_action(Some(3), &action(&task, 1, ActionKind::Started { goal }));
+    let done = action(&task, 1, ActionKind::Done { detail: BTreeMap::new() });
+    ledger.fold_action(Some(4), &done);
+    let intent = ledger.action(&task.action_id).unwrap().intent.clone().unwrap();
+    ledger.wait_for(crate::actors::effect::task(&done, &intent).unwrap());
+    ledger.forget(9, 10 * MEMORY_MS);
+    assert_eq!((ledger.waiting().len(), ledger.committable(9), ledger.restore_from(9)), (1, 9, (9, 3)));
+    ledger.fold_action(Some(5), &action(&task, 1, ActionKind::Verified(Default::default())));
+    assert!(ledger.waiting().is_empty() && ledger.action(&task.action_id).unwrap().checked);
+    ledger.forget(9, 10 * MEMORY_MS);
+    assert_eq!(ledger.restore_from(9), (9, 6));
+}
+
+#[test]
+fn what_was_stopped_after_its_intent_counts_in_no_budget() {
+    let mut ledger = Ledger::new(0, 0);
+    let task = Task {
+        action_id: ActionId::of(&incident(1), 1, 1),
+        incident: incident(1),
+        verb: "scale_up".to_owned(),
+        target: "t".to_owned(),
+        at_ms: 0,
+        asked_by: AskedBy::Incident { offset: 0, event: Box::new(resolved(1)) },
+    };
+    ledger.fold_action(Some(0), &action(&task, 1, ActionKind::Started { goal: BTreeMap::new() }));
+    assert_eq!(ledger.history(&incident(2), 0).acted.len(), 1);
+    ledger.fold_action(Some(1), &action(&task, 1, ActionKind::suppressed("frozen")));
+    assert!(ledger.history(&incident(2), 0).acted.is_empty());
+}

@@ -277,8 +277,10 @@ impl Story {
             ActionKind::Done { .. } if is_page => ("paged", Tone::Act),
             ActionKind::Done { .. } if event.verb == "clear" => ("cleared", Tone::Good),
             ActionKind::Done { .. } => ("scaled", Tone::Act),
-            ActionKind::Verified { .. } => ("verified", Tone::Good),
-            ActionKind::Ineffective { .. } => ("no effect", Tone::Bad),
+            ActionKind::Verified(_) => ("verified", Tone::Good),
+            ActionKind::Ineffective(_) => ("no effect", Tone::Bad),
+            ActionKind::Frozen { .. } => ("frozen", Tone::Plain),
+            ActionKind::Thawed { .. } => ("thawed", Tone::Plain),
             ActionKind::Suppressed { .. } => ("held back", Tone::Plain),
             _ => ("failed", Tone::Bad),
         };
@@ -428,10 +430,7 @@ mod tests {
         let request = requested(1, "scale_up", Basis::Opened);
         play(&mut story, &[activated(), opened(), request, started(2, 3), done(1, "scale_up"), lanes(4)]);
         assert_eq!(story.missing(), Some(Beat::Scaled));
-        assert_eq!(
-            play(&mut story, &[action(1, "scale_up", ActionKind::Suppressed { reason: "frozen".to_owned() })]),
-            ["held back"]
-        );
+        assert_eq!(play(&mut story, &[action(1, "scale_up", ActionKind::suppressed("frozen"))]), ["held back"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::IncidentId;
-use crate::model::action::{ActionEvent, ActionKind};
+use crate::model::action::{ActionEvent, ActionKind, Effect};
 use crate::model::incident::{Basis, EventKind, Fresh, IncidentEvent, Recovered, Verdict};
 
 /// Seconds of queue that one character of the bar stands for, and its longest.
@@ -87,9 +87,10 @@ pub fn action(event: &ActionEvent, goal: Option<&BTreeMap<String, String>>) -> S
         ActionKind::Failed { reason, .. } | ActionKind::Unknown { reason } | ActionKind::Denied { reason } => {
             format!("{verb} {target}: {reason}")
         }
-        ActionKind::Suppressed { reason } => format!("{verb} {target}: {reason}"),
+        ActionKind::Suppressed { reason, .. } => format!("{verb} {target}: {reason}"),
         ActionKind::Expired => format!("{verb} {target}: nobody approved it in time"),
-        ActionKind::Verified { before, after } | ActionKind::Ineffective { before, after } => {
+        ActionKind::Frozen { reason } | ActionKind::Thawed { reason } => format!("{}: {reason}", event.service),
+        ActionKind::Verified(Effect { before, after, .. }) | ActionKind::Ineffective(Effect { before, after, .. }) => {
             let p95 = |value: &Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.1} s"));
             format!("{verb} {target}: p95 {} -> {}", p95(before), p95(after))
         }
@@ -120,7 +121,8 @@ fn why(basis: Basis, fresh: Option<&Fresh>) -> String {
 
 /// A call as in the playbook. What the actor needs besides has a dot in its name.
 fn call(verb: &str, args: &BTreeMap<String, String>) -> String {
-    let own = args.iter().filter(|(name, _)| !name.contains('.') && *name != "window_seconds");
+    let ours = ["window_seconds", "dry_run"];
+    let own = args.iter().filter(|(name, _)| !name.contains('.') && !ours.contains(&name.as_str()));
     own.fold(verb.to_owned(), |call, (name, value)| format!("{call} {name}={value}"))
 }
 

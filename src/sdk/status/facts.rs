@@ -12,6 +12,7 @@ use crate::model::incident::{EventKind, IncidentEvent};
 use crate::model::rejected::Rejected;
 use crate::model::spec::Spec;
 use crate::model::state::{PartitionRecord, Rollup, ServiceRecord};
+use crate::sdk::actions::Frozen;
 use crate::spec;
 
 /// Events of a service that are kept: more than can happen between two cuts.
@@ -49,6 +50,7 @@ pub(super) struct Facts {
     rollups: BTreeMap<Arc<str>, VecDeque<Rollup>>,
     events: BTreeMap<ServiceId, VecDeque<IncidentEvent>>,
     actions: BTreeMap<ServiceId, VecDeque<ActionEvent>>,
+    frozen: Frozen,
     rejected: VecDeque<Refusal>,
 }
 
@@ -61,6 +63,7 @@ impl Facts {
             rollups: BTreeMap::new(),
             events: BTreeMap::new(),
             actions: BTreeMap::new(),
+            frozen: Frozen::default(),
             rejected: VecDeque::new(),
         }
     }
@@ -128,6 +131,9 @@ impl Facts {
     }
 
     pub fn action(&mut self, event: ActionEvent) {
+        if event.kind.is_switch() {
+            return self.frozen.take(&event);
+        }
         push(self.actions.entry(event.service.clone()).or_default(), event, ACTIONS);
     }
 
@@ -175,6 +181,11 @@ impl Facts {
     /// Events of actions in log order.
     pub fn actions(&self, service: &ServiceId) -> impl DoubleEndedIterator<Item = &ActionEvent> {
         self.actions.get(service).into_iter().flatten()
+    }
+
+    /// What says that the actions of a service are stopped.
+    pub fn frozen(&self, service: &ServiceId) -> Option<&ActionEvent> {
+        self.frozen.of(service)
     }
 
     /// Rejected readings that were appended at or after `ms`.

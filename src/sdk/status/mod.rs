@@ -7,7 +7,7 @@
 //! - [`tail`]: follows a topic; [`facts`]: what was read; [`view`]: facts -> [`Status`], pure.
 
 mod facts;
-mod tail;
+pub(super) mod tail;
 mod view;
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ use crate::model::{IncidentId, ServiceId, SpecHash};
 use facts::Facts;
 use tail::Tail;
 
-/// How far back actions and rejected readings are looked for, ms.
+/// How far back actions and rejected readings are shown, ms.
 const ACTIONS_MS: i64 = 24 * 3_600_000;
 const REJECTED_MS: i64 = 3_600_000;
 /// A full cut of `ops.state` is written once an hour: so far back there is one, if the processor runs.
@@ -102,8 +102,10 @@ pub struct Status {
     pub last_rejected: Option<Refusal>,
     /// What is open, of all causes.
     pub open_incidents: Vec<OpenIncident>,
-    /// The last event of each of the last actions, the newest first.
+    /// The last event of each of the last actions of a day, the newest first.
     pub last_actions: Vec<ActionEvent>,
+    /// A human stopped its actions, or all: the event that says so.
+    pub frozen: Option<ActionEvent>,
     /// The partition's clock at the cut that the counts are of, ms.
     pub as_of: Option<i64>,
 }
@@ -186,7 +188,8 @@ impl Board {
         let mut board = Self {
             rollups: follow(&topics.rollups, windows)?,
             incidents: follow(&topics.incidents, facts.cuts_since(&partitions))?,
-            actions: follow(&topics.actions, since(ACTIONS_MS).collect())?,
+            // All of it: a freeze holds until somebody thaws it, however long ago it was.
+            actions: follow(&topics.actions, since(now).collect())?,
             rejected: Tail::last(
                 settings,
                 &offsets,

@@ -1,4 +1,5 @@
-//! Follows partitions of a topic: first to their ends, then whatever comes. Used by [`super::Board`] alone.
+//! Follows partitions of a topic: first to their ends, then whatever comes. Used by [`super::Board`] and by
+//! [`crate::sdk::actions`].
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const STALL: Duration = Duration::from_secs(3);
 
 /// See the module.
-pub(super) struct Tail {
+pub(in crate::sdk) struct Tail {
     reader: Reader,
     topic: String,
     partitions: Vec<i32>,

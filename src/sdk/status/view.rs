@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Facts, LastCut, Service};
-use super::{OpenIncident, Phase, Quality, REJECTED_MS, Refusal, SloState, Status};
+use super::{ACTIONS_MS, OpenIncident, Phase, Quality, REJECTED_MS, Refusal, SloState, Status};
 use crate::model::ServiceId;
 use crate::model::action::ActionEvent;
 use crate::model::incident::{EventKind, IncidentEvent};
 use crate::model::reading::RejectReason;
 use crate::model::spec::{Slo, Spec};
 use crate::model::state::{ActiveRecord, Rollup, VerdictKind};
-use crate::window::digest::{Sketch, estimate};
-use crate::window::panes::Counters;
+use crate::sdk::measure::Measured;
 
 /// A partition that was not cut for so long (three cuts) has no processor, ms.
 const STALE_MS: i64 = 30_000;
@@ -43,7 +42,8 @@ pub(super) fn status(facts: &Facts, id: &ServiceId, owner: &str, now: i64) -> St
         rejected: by_reason(refusals.iter().copied()),
         last_rejected: refusals.iter().max_by_key(|refusal| refusal.at).map(|refusal| (*refusal).clone()),
         open_incidents: Vec::new(),
-        last_actions: last_actions(facts.actions(id)),
+        last_actions: last_actions(facts.actions(id), now - ACTIONS_MS),
+        frozen: facts.frozen(id).cloned(),
         as_of: None,
     };
     if let Some(cut) = facts.cut_of(id)
@@ -156,23 +156,21 @@ fn happened(
 fn count(status: &mut Status, spec: &Spec, slo: &Slo, rollups: &[&Rollup], clock: i64) {
     let to = clock.saturating_sub(spec.lateness_ms).div_euclid(spec.step_ms) * spec.step_ms;
     let after = to.saturating_sub(spec.window_ms);
-    let mut counters = Counters::default();
-    let panes = rollups.iter().flat_map(|rollup| &rollup.panes).filter(|pane| after < pane.end && pane.end <= to);
-    panes.for_each(|pane| counters.add(Counters { n: pane.n, over: pane.over, unrecovered: pane.unrecovered }));
-    let digests = rollups.iter().filter_map(|rollup| Sketch::of_rollup(rollup).digest(after, to)).collect();
-    status.p95_estimate = estimate(digests, f64::from(slo.objective_ppm) / 1e6);
-    status.n = Some(counters.n);
-    status.over = Some(counters.over);
-    status.rank = Some(slo.rank(counters.n));
+    let measured = Measured::of(rollups, (after, to), slo.objective_ppm);
+    status.p95_estimate = measured.p95_estimate;
+    status.n = Some(measured.n);
+    status.over = Some(measured.over);
+    status.rank = Some(slo.rank(measured.n));
     status.threshold = Some(slo.threshold);
     status.window_ms = Some(spec.window_ms);
     status.late = rollups.iter().filter(|rollup| rollup.cut_clock > after).map(|rollup| rollup.late).sum();
 }
 
 /// The last event of each action, the newest first.
-fn last_actions<'a>(events: impl DoubleEndedIterator<Item = &'a ActionEvent>) -> Vec<ActionEvent> {
+fn last_actions<'a>(events: impl DoubleEndedIterator<Item = &'a ActionEvent>, since: i64) -> Vec<ActionEvent> {
     let mut seen = BTreeSet::new();
-    events.rev().filter(|event| seen.insert(event.action_id)).take(ACTIONS).cloned().collect()
+    let events = events.rev().filter(|event| event.at >= since);
+    events.filter(|event| seen.insert(event.action_id)).take(ACTIONS).cloned().collect()
 }
 
 pub(super) fn by_reason<'a>(refusals: impl Iterator<Item = &'a Refusal>) -> BTreeMap<RejectReason, u64> {
@@ -348,9 +346,12 @@ mod tests {
             attempt: 1,
             dry_run: false,
         };
-        facts.action(act(1, ActionKind::Started { goal: BTreeMap::new() }, 1));
-        facts.action(act(2, ActionKind::Started { goal: BTreeMap::new() }, 2));
-        facts.action(act(1, ActionKind::Done { detail: BTreeMap::new() }, 3));
+        facts.action(act(3, ActionKind::Done { detail: BTreeMap::new() }, NOW - ACTIONS_MS - 1));
+        facts.action(act(1, ActionKind::Started { goal: BTreeMap::new() }, NOW - 3));
+        facts.action(act(2, ActionKind::Started { goal: BTreeMap::new() }, NOW - 2));
+        facts.action(act(1, ActionKind::Done { detail: BTreeMap::new() }, NOW - 1));
+        let frozen = ActionKind::Frozen { reason: "a deploy".to_owned() };
+        facts.action(ActionEvent::switch(frozen, &ServiceId::ops(), "me", 1));
         let reject = |reason, key: &[u8], value: &[u8], append_time| Rejected {
             reason,
             topic: "ops.metrics".to_owned(),
@@ -369,7 +370,8 @@ mod tests {
         facts.reject(&reject(RejectReason::BadMagic, b"x", b"\xff", NOW));
         let status = status(&facts, &id(), "TSA", NOW);
         let actions: Vec<_> = status.last_actions.iter().map(|event| (event.kind.name(), event.at)).collect();
-        assert_eq!(actions, [("done", 3), ("started", 2)]);
+        assert_eq!(actions, [("done", NOW - 1), ("started", NOW - 2)]);
+        assert_eq!(status.frozen.map(|frozen| frozen.actor), Some("me".to_owned()));
         assert_eq!(status.rejected, [(RejectReason::BadMagic, 1), (RejectReason::UnknownSensor, 1)].into());
         assert_eq!(status.last_rejected.map(|refusal| refusal.at), Some(NOW - 1));
         let json = serde_json::to_value(status.rejected).unwrap();

@@ -3,8 +3,11 @@
 
 use hms_ops::torture::{Point, Sabotage};
 
-use super::faults::settle;
-use super::{Effects, Flaw, Kind, NAMESPACE};
+use hms_ops::model::action::ActionKind;
+use hms_ops::sdk::freeze;
+
+use super::faults::{settle, wait_until_frozen};
+use super::{Effects, Flaw, Kind, NAMESPACE, months};
 use crate::rig::sabotage::Scenario;
 
 /// All of them.
@@ -13,6 +16,8 @@ pub const CONTROLS: &[(Sabotage, Scenario)] = &[
     (Sabotage::NoLookBeforeRetry, repeated_write),
     (Sabotage::RestoreWithoutActions, forgotten_outcome),
     (Sabotage::RestoreWithoutActions, forgotten_alert),
+    (Sabotage::ActWhileFrozen, stopped_in_time),
+    (Sabotage::ActOnHistory, months::read_again),
 ];
 
 /// A write is held back by the API server until a person has scaled the same deployment.
@@ -83,4 +88,28 @@ fn forgotten_alert(guard: Option<Sabotage>) -> Result<(), String> {
     effects.wait_for_outcome(super::clear(&second))?;
     actor.stop();
     effects.judge().map(drop)
+}
+
+/// It stands still with its intent in the open transaction, while a human stops everything; then it goes on.
+///
+/// ```text
+/// ops.actions p0:  started#1          C  suppressed#1 C
+/// ops.actions all:           frozen
+/// ```
+fn stopped_in_time(guard: Option<Sabotage>) -> Result<(), String> {
+    let mut effects = Effects::new("stopped", Kind::Autoscaler);
+    settle(&effects)?;
+    let flaw = Flaw { freezes_at: Some(Point::ActorIntentWritten), without: guard, ..Flaw::default() };
+    let actor = effects.start("one", flaw);
+    let service = effects.ask();
+    wait_until_frozen(&effects, &actor)?;
+    let frozen = ActionKind::Frozen { reason: "a test".to_owned() };
+    freeze::switch(&effects.fleet.settings, &effects.fleet.topics, None, "a test", frozen).unwrap();
+    actor.resume();
+    effects.wait_until_done(&service)?;
+    actor.stop();
+    match effects.judge()?.effects {
+        0 => Ok(()),
+        writes => Err(format!("{writes} writes after everything was frozen")),
+    }
 }

@@ -12,6 +12,7 @@ use crate::rig::fleet::Ops;
 /// partitions over, the second has the intent, the third the outcome.
 pub const POINTS: &[(Point, u32)] = &[
     (Point::AfterSendOffsets, 1),
+    (Point::ActorIntentWritten, 1),
     (Point::AfterSendOffsets, 2),
     (Point::CommitSent, 2),
     (Point::ActorIntentCommitted, 1),
@@ -110,7 +111,7 @@ pub fn survive(effects: &Effects) -> Result<Judged, String> {
 }
 
 /// Waits until all of it stands still.
-fn wait_until_frozen(effects: &Effects, ops: &Ops) -> Result<(), String> {
+pub fn wait_until_frozen(effects: &Effects, ops: &Ops) -> Result<(), String> {
     let stat = format!("/proc/{}/stat", ops.pid());
     // The state follows the name, which is in parentheses.
     let state =

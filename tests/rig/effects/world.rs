@@ -140,6 +140,11 @@ impl Sink {
         Self { url, posts }
     }
 
+    /// All that was received, in order.
+    pub fn all(&self) -> Vec<Post> {
+        self.posts.lock().unwrap().clone()
+    }
+
     /// What was received for an alert, in order.
     pub fn of(&self, alert: &str) -> Vec<Post> {
         self.posts.lock().unwrap().iter().filter(|post| post.alert == alert).cloned().collect()
