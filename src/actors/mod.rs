@@ -10,7 +10,7 @@
 //! decide, commit), `restore` (taking a partition over), `work` (what is being done), [`ledger`] (what is known;
 //! pure), [`bookmark`], [`counters`].
 //! What makes an actor what it is, is its [`role`]: [`autoscaler`] ([`guard`], [`scaling`], [`intent`], [`reason`];
-//! pure), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom).
+//! pure), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom; `delivery`: until it is there).
 //!
 //! The [`archiver`] decides nothing and stands apart: it has neither this frame nor a part in `ops.actions`.
 
@@ -19,6 +19,7 @@ pub mod autoscaler;
 pub mod bookmark;
 pub mod channel;
 pub mod counters;
+mod delivery;
 mod desk;
 pub mod error;
 pub mod frame;

@@ -118,10 +118,11 @@ fn run_autoscaler(args: &AutoscalerArgs) -> anyhow::Result<bool> {
 fn run_pager(args: &PagerArgs) -> anyhow::Result<bool> {
     let config = Config::load(args.common.config.as_deref())?;
     let channels = config.channels(Console::new(std::io::stdout()), |name| std::env::var(name).ok())?;
+    let link = config.link()?;
     let group = args.group.clone().or(config.pager.group).unwrap_or_else(|| pager::GROUP.to_owned());
     serve(|runtime| {
         let frame = args.common.options(group, false, runtime)?;
-        Ok(pager::start(pager::Options { frame, channels })?)
+        Ok(pager::start(pager::Options { frame, channels, link })?)
     })
 }
 

@@ -286,7 +286,8 @@ mod tests {
     fn no_text_adds_a_header_and_the_thread_is_named() {
         let hostile = "all is well\r\nBcc: thief@example.org\r\n\r\nbody";
         let thread = vec!["episode.1".to_owned(), "aa".to_owned()];
-        let letter = Letter { id: "bb".to_owned(), thread, subject: hostile.to_owned(), text: "x\r\n.\r\nRSET".to_owned() };
+        let letter =
+            Letter { id: "bb".to_owned(), thread, subject: hostile.to_owned(), text: "x\r\n.\r\nRSET".to_owned() };
         let written = Email::new(options()).unwrap().message(&letter).unwrap().formatted();
         let written = String::from_utf8(written).unwrap();
         let (headers, _) = written.split_once("\r\n\r\n").unwrap();

@@ -133,7 +133,11 @@ impl PagerDuty {
                 let (body, _) = beginning(&mut response, ANSWER_BYTES).await;
                 let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
                 // Whoever answers something else is not PagerDuty, and may have passed it on or not.
-                if answer["status"] == "success" { Ok(()) } else { Err(self.endpoint.unknown("no answer of PagerDuty's")) }
+                if answer["status"] == "success" {
+                    Ok(())
+                } else {
+                    Err(self.endpoint.unknown("no answer of PagerDuty's"))
+                }
             }
             _ => Err(self.endpoint.refusal(response).await),
         }

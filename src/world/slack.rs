@@ -153,12 +153,7 @@ impl Slack {
     }
 
     /// All messages that a question is answered with, page by page.
-    async fn walk(
-        &self,
-        url: Url,
-        query: &[(&str, &str)],
-        mut see: impl FnMut(&Value),
-    ) -> Result<(), WorldError> {
+    async fn walk(&self, url: Url, query: &[(&str, &str)], mut see: impl FnMut(&Value)) -> Result<(), WorldError> {
         let mut cursor = String::new();
         for _ in 0..HISTORY.1 {
             let mut page = url.clone();
@@ -238,7 +233,8 @@ mod tests {
 
     #[test]
     fn a_channel_is_named_by_its_id_and_no_token_is_repeated() {
-        for (token, channel) in [("", "C0123456789"), ("s3c ret", "C0123456789"), ("s3cret\n", "C1A"), ("s3cret", "#ops")]
+        for (token, channel) in
+            [("", "C0123456789"), ("s3c ret", "C0123456789"), ("s3cret\n", "C1A"), ("s3cret", "#ops")]
         {
             let refused = Slack::new(URL, token, channel).unwrap_err().to_string();
             assert!(!refused.contains("s3c"), "{refused}");
