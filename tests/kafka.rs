@@ -36,6 +36,8 @@ mod local;
 mod oracle;
 #[path = "kafka/pager.rs"]
 mod pager;
+#[path = "kafka/pager_channels.rs"]
+mod pager_channels;
 #[path = "kafka/processor.rs"]
 mod processor;
 #[path = "rig/mod.rs"]
@@ -44,5 +46,7 @@ mod rig;
 mod sdk;
 #[path = "kafka/topics.rs"]
 mod topics;
+#[path = "twins/mod.rs"]
+mod twins;
 #[path = "kafka/workers.rs"]
 mod workers;
