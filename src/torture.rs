@@ -115,6 +115,8 @@ named! {
         NoResourceVersion = "no_resource_version",
         /// Pager: what may have been sent is sent again without asking whether it is there.
         NoReadBack = "no_read_back",
+        /// Pager: a page is tried on, whoever owns it by now.
+        NoFindingOut = "no_finding_out",
         /// Archiver: commits offsets of segments that the vault has not taken.
         AcknowledgeBeforeDurable = "acknowledge_before_durable",
         /// Archiver: goes on where the group's offset says, not where the vault ends.

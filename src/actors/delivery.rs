@@ -11,7 +11,8 @@
 //!
 //! What was begun before a crash starts at the question. Once an answer was not clear, each further try is preceded by
 //! it; and if none succeeds, the outcome is `unknown`, not `failed`: an alert may be open, and is cleared when its time
-//! comes. A page that does not get through is shown on the console early, and tried on.
+//! comes. A page that does not get through is shown on the console early, and tried on. Before a later
+//! try it is made certain that the page is still ours ([`super::claim`]): this process may have stood still.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::channel::{Channels, Detail};
+use super::claim::Claims;
 use super::counters::Counters;
 use super::page::{Kind, Page};
 use crate::model::action::ActionKind;
@@ -32,18 +34,19 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// How long until a page that is not delivered is shown on the console too; and how long a question may stay
 /// unanswered before the page is sent all the same.
 const FIRST_PATIENCE: Duration = Duration::from_secs(30);
-/// Who slept so much longer than he meant to has stood still.
-const OVERSLEPT: Duration = Duration::from_secs(1);
-/// Time for the loop of the actor to find out that it has lost its partition, and to call the delivery off.
-const FIND_OUT: Duration = Duration::from_secs(4);
+/// How long a page that was known to be ours is taken to be so: less than the group waits for a member that stands
+/// still. A try that begins later asks first.
+const CERTAIN: Duration = Duration::from_secs(4);
 
 /// Delivers a page, and says how it ended.
-pub(super) async fn deliver(channels: &Channels, page: &Page, counters: &Counters) -> ActionKind {
+pub(super) async fn deliver(channels: &Channels, page: &Page, counters: &Counters, claims: &Claims) -> ActionKind {
     let mut delivery = Delivery {
         channels,
         page,
+        claims,
         counters,
         began: Instant::now(),
+        ours_at: Instant::now(),
         pause: PAUSES.0,
         in_doubt: page.attempt > 1,
         shown: false,
@@ -57,8 +60,11 @@ pub(super) async fn deliver(channels: &Channels, page: &Page, counters: &Counter
 struct Delivery<'a> {
     channels: &'a Channels,
     page: &'a Page,
+    claims: &'a Claims,
     counters: &'a Counters,
     began: Instant,
+    /// When it was known to be ours.
+    ours_at: Instant,
     pause: Duration,
     /// It may be there already.
     in_doubt: bool,
@@ -69,10 +75,13 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     async fn run(&mut self) -> Result<Detail, WorldError> {
         loop {
+            if self.in_doubt
+                && let Some(detail) = self.look().await
+            {
+                return Ok(detail);
+            }
+            self.make_certain().await;
             if self.in_doubt {
-                if let Some(detail) = self.look().await {
-                    return Ok(detail);
-                }
                 self.announce_repeat();
             }
             let error = match self.channels.send(self.page).await {
@@ -120,9 +129,18 @@ impl Delivery<'_> {
             self.channels.fall_back(self.page, &format!("{error}; it is tried on"));
         }
         torture::reached(Point::PagerWaits);
-        sleep_awake(after).await;
+        sleep(after).await;
         self.pause = (self.pause * 2).min(PAUSES.1);
         Ok(())
+    }
+
+    /// Another may have the page by now, if this process stood still, and may have ended its alert.
+    async fn make_certain(&mut self) {
+        while self.ours_at.elapsed() >= CERTAIN && !torture::is_without(Sabotage::NoFindingOut) {
+            let asked_at = Instant::now();
+            self.claims.confirm(self.page.action_id).await;
+            self.ours_at = asked_at;
+        }
     }
 
     fn announce_repeat(&self) {
@@ -139,18 +157,5 @@ impl Delivery<'_> {
         }
         let detail = BTreeMap::from([("shown_on".to_owned(), "console".to_owned())]);
         ActionKind::Failed { reason: error.to_string(), detail }
-    }
-}
-
-/// Sleeps. A process that stood still meanwhile (a zombie) may not own what it is about to do any more: it waits until
-/// its loop has had the time to find that out, which ends this.
-async fn sleep_awake(mut time: Duration) {
-    loop {
-        let began = Instant::now();
-        sleep(time).await;
-        if began.elapsed() < time + OVERSLEPT {
-            return;
-        }
-        time = FIND_OUT;
     }
 }

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use super::channel::{Channels, DEFAULT, Route};
+use super::claim::Claims;
 use super::counters::Counters;
 use super::delivery::deliver;
 use super::error::Error;
@@ -50,13 +51,14 @@ pub struct Options {
 pub fn start(options: Options) -> Result<Actor, Error> {
     let Options { mut frame, channels, link } = options;
     frame.dry_run = false;
-    Actor::start(Pager { channels, link }, frame)
+    Actor::start(Pager { channels, link, claims: Claims::default() }, frame)
 }
 
 /// See the module.
 struct Pager {
     channels: Channels,
     link: Option<String>,
+    claims: Claims,
 }
 
 impl Role for Pager {
@@ -87,6 +89,10 @@ impl Role for Pager {
         suppressed(task, ledger)
     }
 
+    fn claims(&self) -> Option<&Claims> {
+        Some(&self.claims)
+    }
+
     async fn look(&self, _: &Task) {}
 
     fn decide(&self, task: &Task, (): (), ledger: &Ledger, now_ms: i64) -> Decision<Page> {
@@ -99,7 +105,7 @@ impl Role for Pager {
     }
 
     async fn act(&self, _: &Task, page: Page, counters: &Counters) -> ActionKind {
-        deliver(&self.channels, &page, counters).await
+        deliver(&self.channels, &page, counters, &self.claims).await
     }
 }
 

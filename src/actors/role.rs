@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use super::claim::Claims;
 use super::counters::Counters;
 use super::ledger::Ledger;
 use crate::model::action::{ActionEvent, ActionKind};
@@ -90,6 +91,11 @@ pub trait Role: Send + Sync + 'static {
     /// What the outcome of another action asks of the actor.
     fn asked_by_action(&self, settled: &ActionEvent, ledger: &Ledger) -> Option<Task> {
         let _ = (settled, ledger);
+        None
+    }
+
+    /// Where its effects ask whether they are still ours, if they do.
+    fn claims(&self) -> Option<&Claims> {
         None
     }
 
