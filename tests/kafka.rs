@@ -38,6 +38,8 @@ mod oracle;
 mod pager;
 #[path = "kafka/pager_channels.rs"]
 mod pager_channels;
+#[path = "kafka/pager_faults.rs"]
+mod pager_faults;
 #[path = "kafka/processor.rs"]
 mod processor;
 #[path = "rig/mod.rs"]

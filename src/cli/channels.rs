@@ -192,11 +192,11 @@ fn timeout(seconds: Option<u64>) -> anyhow::Result<Duration> {
     }
 }
 
-fn from_file(path: &Path) -> anyhow::Result<String> {
+pub(super) fn from_file(path: &Path) -> anyhow::Result<String> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.trim_end().to_owned())
 }
 
-fn from_environment(name: &str, environment: &impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
+pub(super) fn from_environment(name: &str, environment: &impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
     environment(name).with_context(|| format!("the environment variable {name} is not set"))
 }

@@ -58,7 +58,7 @@ impl Fault {
 pub struct Calls(Arc<CallsState>);
 
 struct CallsState {
-    next: Mutex<VecDeque<Fault>>,
+    next: Mutex<VecDeque<Option<Fault>>>,
     always: Mutex<Option<Fault>>,
     /// How many calls were made.
     count: watch::Sender<u64>,
@@ -89,6 +89,11 @@ impl Default for Calls {
 impl Calls {
     /// The next calls meet these, one each.
     pub fn meet(&self, faults: &[Fault]) {
+        self.meet_some(faults.iter().copied().map(Some));
+    }
+
+    /// The same; `None` is a call that goes well.
+    pub fn meet_some(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
         self.0.next.lock().unwrap().extend(faults);
     }
 
@@ -120,7 +125,7 @@ impl Calls {
 
     /// One call: what it meets, and what becomes of it. `id` says which are the same; `take` does what is asked.
     async fn answer(&self, id: &str, take: impl Fn() -> Response + Send + 'static) -> Response {
-        let fault = self.0.next.lock().unwrap().pop_front().or(*self.0.always.lock().unwrap());
+        let fault = self.0.next.lock().unwrap().pop_front().unwrap_or(*self.0.always.lock().unwrap());
         {
             let mut all = self.0.sent.lock().unwrap();
             let sent = all.entry(id.to_owned()).or_default();
