@@ -61,8 +61,8 @@ named! {
         ActorEffectBegins = "actor_effect_begins",
         /// Actor: an effect has ended, its outcome is not written.
         ActorEffectDone = "actor_effect_done",
-        /// Pager: a page was not taken, and waits for its next try.
-        PagerWaits = "pager_waits",
+        /// Pager: a page was not taken, and is about to be tried again.
+        PagerTriesAgain = "pager_tries_again",
         /// Archiver: a partition is assigned and begun where the vault ends, no record was taken.
         ArchiverOpened = "archiver_opened",
         /// Archiver: a record is in the open segment.

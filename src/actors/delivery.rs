@@ -128,8 +128,8 @@ impl Delivery<'_> {
             self.shown = true;
             self.channels.fall_back(self.page, &format!("{error}; it is tried on"));
         }
-        torture::reached(Point::PagerWaits);
         sleep(after).await;
+        torture::reached(Point::PagerTriesAgain);
         self.pause = (self.pause * 2).min(PAUSES.1);
         Ok(())
     }

@@ -276,6 +276,6 @@ fn unclear_post(guard: Option<Sabotage>) -> Result<(), String> {
 fn zombie_between_two_tries(guard: Option<Sabotage>) -> Result<(), String> {
     let mut paging = Paging::new("between", Service::PagerDuty);
     paging.pagerduty.calls.meet(&[Fault::TooMany(1)]);
-    zombie_without(guard, &mut paging.effects, Point::PagerWaits, true)?;
+    zombie_without(guard, &mut paging.effects, Point::PagerTriesAgain, true)?;
     survive(&paging).map(drop)
 }
