@@ -65,6 +65,8 @@ named! {
         ActorEffectBegins = "actor_effect_begins",
         /// Actor: an effect has ended, its outcome is not written.
         ActorEffectDone = "actor_effect_done",
+        /// Pager: a page was not taken, and is about to be tried again.
+        PagerTriesAgain = "pager_tries_again",
         /// Archiver: a partition is assigned and begun where the vault ends, no record was taken.
         ArchiverOpened = "archiver_opened",
         /// Archiver: a record is in the open segment.
@@ -121,6 +123,10 @@ named! {
         NoLookBeforeRetry = "no_look_before_retry",
         /// Autoscaler: a write says neither which object nor which version of it is meant.
         NoResourceVersion = "no_resource_version",
+        /// Pager: what may have been sent is sent again without asking whether it is there.
+        NoReadBack = "no_read_back",
+        /// Pager: a page is tried on, whoever owns it by now.
+        NoFindingOut = "no_finding_out",
         /// Archiver: commits offsets of segments that the vault has not taken.
         AcknowledgeBeforeDurable = "acknowledge_before_durable",
         /// Archiver: goes on where the group's offset says, not where the vault ends.

@@ -50,6 +50,10 @@ mod oracle;
 mod outbox;
 #[path = "kafka/pager.rs"]
 mod pager;
+#[path = "kafka/pager_channels.rs"]
+mod pager_channels;
+#[path = "kafka/pager_faults.rs"]
+mod pager_faults;
 #[path = "kafka/processor.rs"]
 mod processor;
 #[path = "rig/mod.rs"]
@@ -58,5 +62,7 @@ mod rig;
 mod sdk;
 #[path = "kafka/topics.rs"]
 mod topics;
+#[path = "twins/mod.rs"]
+mod twins;
 #[path = "kafka/workers.rs"]
 mod workers;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bookmark::Bookmark;
+use super::claim::Claims;
 use super::counters::Counters;
 use super::error::Error;
 use super::frame::Options;
@@ -318,7 +319,8 @@ impl<'a, R: Role> Desk<'a, R> {
 
     fn commit_if_due(&mut self, consumer: &GroupConsumer) -> Result<(), Error> {
         let fresh = self.ledgers.keys().any(|partition| !self.committed.contains_key(partition));
-        let due = !self.outbox.is_empty() || fresh || self.committed_at.elapsed() >= IDLE_COMMIT;
+        let asked = !self.ledgers.is_empty() && !self.asking().is_empty();
+        let due = !self.outbox.is_empty() || fresh || asked || self.committed_at.elapsed() >= IDLE_COMMIT;
         if !due {
             return Ok(());
         }
@@ -329,7 +331,7 @@ impl<'a, R: Role> Desk<'a, R> {
             }
         }
         let places = self.places(consumer, &[])?;
-        if self.outbox.is_empty() && places == self.committed {
+        if self.outbox.is_empty() && !asked && places == self.committed {
             self.committed_at = Instant::now();
             return Ok(());
         }
@@ -377,12 +379,14 @@ impl<'a, R: Role> Desk<'a, R> {
         if self.outbox.iter().any(|out| matches!(out.event.kind, ActionKind::Started { .. })) {
             torture::reached(Point::ActorIntentWritten);
         }
-        let began = Instant::now();
+        let (began, asking) = (Instant::now(), self.asking());
         match self.producer.commit(&offsets, &consumer.group_metadata()?)? {
             Outcome::Committed => {
                 self.committed = places;
                 self.committed_at = Instant::now();
-                self.after_commit(began, consumer.offsets())
+                self.after_commit(began, consumer.offsets())?;
+                self.answer(&asking);
+                Ok(())
             }
             Outcome::Aborted(error) | Outcome::Fenced(error) | Outcome::InDoubt(error) => Err(error.into()),
         }
@@ -414,6 +418,22 @@ impl<'a, R: Role> Desk<'a, R> {
             }
         }
         Ok(())
+    }
+
+    /// Actions whose effects do not go on before they know that they are ours.
+    fn asking(&self) -> Vec<ActionId> {
+        self.role.claims().map(Claims::asking).unwrap_or_default()
+    }
+
+    /// A commit that began after they asked has shown that these partitions are ours: the effects of their tasks go on,
+    /// all others are called off.
+    fn answer(&mut self, asking: &[ActionId]) {
+        for action in asking {
+            match (self.find(action), self.role.claims()) {
+                (Some(_), Some(claims)) => claims.prove(action),
+                _ => self.work.done(action),
+            }
+        }
     }
 
     /// Lets effects that are under way end, then commits what is known, saying that the partitions are free.

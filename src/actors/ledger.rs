@@ -43,6 +43,8 @@ pub struct Incident {
     pub verdict: Option<Verdict>,
     /// Offset of its `resolved` or `closed`.
     pub ended: Option<i64>,
+    /// Whose service it is, as its requests say.
+    pub owner: Option<Arc<str>>,
 }
 
 impl Incident {
@@ -123,6 +125,7 @@ impl Ledger {
                     flapping: *flapping,
                     verdict: *verdict,
                     ended: None,
+                    owner: None,
                 };
                 self.incidents.insert(incident.clone(), known);
             }
@@ -138,6 +141,7 @@ impl Ledger {
                     flapping: false,
                     verdict: None,
                     ended: None,
+                    owner: None,
                 };
                 self.incidents.entry(incident.clone()).or_insert_with(unknown).ended = Some(offset);
             }
@@ -147,7 +151,12 @@ impl Ledger {
             EventKind::DataBack | EventKind::SpecActivated { .. } | EventKind::SpecRetired => {
                 self.silent.remove(&event.service);
             }
-            EventKind::Blind { .. } | EventKind::Requested { .. } | EventKind::EpisodeEnded { .. } => {}
+            EventKind::Requested { incident, args, .. } => {
+                if let (Some(owner), Some(known)) = (args.get("owner"), self.incidents.get_mut(incident)) {
+                    known.owner.get_or_insert_with(|| owner.as_str().into());
+                }
+            }
+            EventKind::Blind { .. } | EventKind::EpisodeEnded { .. } => {}
         }
     }
 
@@ -240,6 +249,19 @@ impl Ledger {
     /// The alerts of an episode, by its name.
     pub fn alerts_of_episode<'a>(&'a self, episode: &'a str) -> impl Iterator<Item = &'a ActionEvent> {
         self.actions.values().filter_map(Action::alert).filter(move |(_, of)| *of == episode).map(|(page, _)| page)
+    }
+
+    /// The pages of an episode to one target, by age, cleared or not; as long as they are remembered.
+    pub fn pages_of_episode(&self, episode: &str, target: &str) -> Vec<&Action> {
+        let of = |intent: &ActionEvent| {
+            let ActionKind::Started { goal } = &intent.kind else { return false };
+            intent.verb == "page"
+                && intent.target.as_deref() == Some(target)
+                && goal.get("episode").is_some_and(|of| of == episode)
+        };
+        let mut pages: Vec<_> = self.actions.values().filter(|action| action.intent.as_ref().is_some_and(of)).collect();
+        pages.sort_by_key(|action| action.intent.as_ref().map(|intent| intent.at));
+        pages
     }
 
     /// What is known of an incident.

@@ -8,9 +8,10 @@
 //!
 //! Written once, for every actor: [`frame`] (the thread, its sessions with the bus), `desk` (one session: read,
 //! decide, commit), `restore` (taking a partition over), `work` (what is being done), [`ledger`] (what is known;
-//! pure), [`bookmark`], [`counters`].
+//! pure), [`bookmark`], [`claim`] (is it still ours?), [`counters`].
 //! What makes an actor what it is, is its [`role`]: [`autoscaler`] ([`guard`], [`scaling`], [`intent`], [`reason`],
-//! [`effect`]; pure; [`gauge`]), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom).
+//! [`effect`]; pure; [`gauge`]), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom; `delivery`: until it
+//! is there).
 //!
 //! [`watch`] and [`stall`] (pure) notice for the pager when the pipeline stands still, and tell somebody outside that it
 //! does not.
@@ -21,7 +22,9 @@ pub mod archiver;
 pub mod autoscaler;
 pub mod bookmark;
 pub mod channel;
+pub mod claim;
 pub mod counters;
+mod delivery;
 mod desk;
 pub mod effect;
 pub mod error;

@@ -1,9 +1,11 @@
-//! What a page says: to a machine as JSON, to a human as a block of text. Pure.
+//! What a page says, and what it is made of. Its JSON form is for machines; `text` makes words of it, `render` the
+//! forms that the receivers take. Pure.
+
+mod render;
+mod text;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,8 +15,8 @@ use crate::model::action::{ActionEvent, ActionKind};
 use crate::model::incident::{Basis, EventKind, Fresh, Recovered, Verdict};
 use crate::model::{ActionId, IncidentId, ServiceId};
 
-/// Width of the block's frame, characters.
-const WIDTH: usize = 72;
+/// The service of a test page: of none that is registered.
+const TEST: &str = "ops-page-test";
 
 /// Raise or clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +44,9 @@ pub struct Page {
     pub severity: Option<String>,
     /// Whose trouble.
     pub service: ServiceId,
+    /// Whose service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// Which.
     pub incident: IncidentId,
     /// `slo`, or the condition as written.
@@ -74,6 +79,34 @@ pub struct Page {
     pub attributes: BTreeMap<String, String>,
     /// From 1; a repeat has the next number.
     pub attempt: u32,
+    /// The command that shows by what it was decided.
+    pub explain: String,
+    /// Where a person can look, if there is such a place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// Why it comes here, if the spec names another channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Somebody tries the channel; nothing is wrong.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub test: bool,
+    /// The channel of `ops.toml` that it goes to; `None`: whichever its name leads to.
+    #[serde(skip)]
+    pub route: Option<String>,
+    /// What it follows in its channel.
+    #[serde(skip)]
+    pub thread: Thread,
+}
+
+/// What was sent before for the same alert to the same channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Thread {
+    /// The first page of it that is known.
+    pub first: Option<ActionId>,
+    /// Where its thread begins: a Slack channel's id, and the `ts` of a message there.
+    pub slack: Option<(String, String)>,
+    /// There may have been something before of which nothing is known here.
+    pub may_be_older: bool,
 }
 
 /// An action of the same incident.
@@ -113,6 +146,7 @@ impl Page {
             channel: task.target.clone(),
             severity: args.get("severity").cloned(),
             service: task.incident.service.clone(),
+            owner: args.get("owner").cloned().or_else(|| known?.owner.as_deref().map(str::to_owned)),
             incident: task.incident.clone(),
             cause: known.map(|known| known.cause.to_string()),
             why: why(&task.asked_by),
@@ -126,76 +160,66 @@ impl Page {
             tried: others.filter(|event| event.action_id != task.action_id).map(tried).collect(),
             attributes: args.iter().filter_map(attribute).collect(),
             attempt,
+            explain: format!("ops explain {}", task.incident),
+            link: None,
+            note: None,
+            test: false,
+            route: None,
+            thread: Thread::default(),
+        }
+    }
+
+    /// A page that tries a channel, and says so; its clear belongs to it. `at_ms` tells one try from another.
+    pub fn test(kind: Kind, channel: &str, severity: &str, at_ms: i64) -> Self {
+        let service = ServiceId::new(TEST).expect("a name that follows the rule");
+        let incident = IncidentId { service, generation: 0 };
+        let dedup_key = format!("{TEST}.{at_ms}");
+        let first = ActionId::follow_up(&dedup_key, "page", channel);
+        let (what, why) = match kind {
+            Kind::Page => ("page", "somebody tries this channel; nothing is wrong, and nothing is to be done"),
+            Kind::Clear => ("clear", "the test is over"),
+        };
+        Self {
+            kind,
+            action_id: ActionId::follow_up(&dedup_key, what, channel),
+            dedup_key,
+            channel: channel.to_owned(),
+            severity: Some(severity.to_owned()),
+            service: incident.service.clone(),
+            owner: None,
+            cause: Some("test".to_owned()),
+            why: why.to_owned(),
+            opened_at: None,
+            requested_at: at_ms,
+            age_seconds: 0,
+            opened_by: None,
+            fresh: None,
+            recovered: None,
+            flapping_openings: None,
+            tried: Vec::new(),
+            attributes: BTreeMap::new(),
+            attempt: 1,
+            explain: "ops page test --help".to_owned(),
+            link: None,
+            note: None,
+            test: true,
+            route: Some(channel.to_owned()),
+            thread: Thread { first: (kind == Kind::Clear).then_some(first), ..Thread::default() },
+            incident,
         }
     }
 
     /// The body of a webhook.
     pub fn body(&self) -> Value {
-        // Strings, numbers and maps with text keys: there is nothing that could not be written.
-        let mut body = serde_json::to_value(self).unwrap_or_default();
+        let mut body = self.facts();
         body["text"] = self.headline().into();
         body
     }
 
-    /// One line.
-    pub fn headline(&self) -> String {
-        let cause = self.cause.as_deref().unwrap_or("unknown cause");
-        match self.kind {
-            Kind::Page => format!("{}: {cause}, incident {}: {}", self.service, self.incident, self.why),
-            Kind::Clear => format!("{}: {cause}, incident {} is over: {}", self.service, self.incident, self.why),
-        }
-    }
-
-    /// The block for people; `note` says why it is shown here.
-    pub fn block(&self, note: Option<&str>) -> String {
-        let title = match (self.kind, self.severity.as_deref()) {
-            (Kind::Page, Some(severity)) => format!(" PAGE {} ({severity}) ", self.channel),
-            (Kind::Page, None) => format!(" PAGE {} ", self.channel),
-            (Kind::Clear, _) => format!(" ALL CLEAR {} ", self.channel),
-        };
-        let mut block = format!("\n{:=^WIDTH$}\n", harmless(&title));
-        let mut line = |name: &str, text: &str| {
-            // Writing to a string does not fail.
-            let _ = writeln!(block, "{name:<9} {}", harmless(text));
-        };
-        line("service", &format!("{}   incident {}", self.service, self.incident));
-        if let Some(cause) = &self.cause {
-            line("cause", cause);
-        }
-        line("why", &self.why);
-        if let Some(opened_at) = self.opened_at {
-            let open = self.requested_at.saturating_add(self.age_seconds * 1000).saturating_sub(opened_at);
-            line("since", &format!("{} ({} ago)", time(opened_at), span(open)));
-        }
-        if let Some(Verdict { threshold, window_from, window_to, n, over, p95_estimate, .. }) = self.opened_by {
-            let p95 = p95_estimate.map_or(String::new(), |p95| format!(", p95 about {p95:.1}"));
-            let window = span(window_to.saturating_sub(window_from));
-            line("how bad", &format!("{over} of {n} readings over {threshold} in {window}{p95}"));
-        }
-        if let Some(Fresh { n, over, .. }) = self.fresh {
-            line("now", &format!("{over} of the {n} freshest readings over it"));
-        }
-        if let Some(Recovered { n, over, .. }) = self.recovered {
-            line("now", &format!("{over} of {n} readings over it"));
-        }
-        if let Some(openings) = self.flapping_openings {
-            line("flapping", &format!("opening number {openings} of this episode"));
-        }
-        for Tried { verb, target, event, detail, .. } in &self.tried {
-            line("tried", &format!("{verb} {target}: {event} {detail}"));
-        }
-        for (name, value) in &self.attributes {
-            line("attribute", &format!("{name} = {value}"));
-        }
-        if self.age_seconds >= 60 && self.kind == Kind::Page {
-            line("late", &format!("this page was requested {} ago", span(self.age_seconds * 1000)));
-        }
-        if let Some(note) = note {
-            line("note", note);
-        }
-        block.push_str(&"=".repeat(WIDTH));
-        block.push('\n');
-        block
+    /// All that is known, as JSON.
+    fn facts(&self) -> Value {
+        // Strings, numbers and maps with text keys: there is nothing that could not be written.
+        serde_json::to_value(self).unwrap_or_default()
     }
 }
 
@@ -235,6 +259,10 @@ fn tried(event: &ActionEvent) -> Tried {
         map.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
     };
     let detail = match &event.kind {
+        // By which means a person was told, not under which number.
+        ActionKind::Done { detail } if matches!(event.verb.as_str(), "page" | "clear") => {
+            detail.get("channel").cloned().unwrap_or_default()
+        }
         ActionKind::Started { goal } => pairs(goal),
         ActionKind::Done { detail } => pairs(detail),
         ActionKind::Failed { reason, .. }
@@ -253,25 +281,5 @@ fn tried(event: &ActionEvent) -> Tried {
         event: event.kind.name().to_owned(),
         detail,
         at: event.at,
-    }
-}
-
-/// What comes from specs, readings and targets cannot move the cursor or forge lines.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-fn time(ms: i64) -> String {
-    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| format!("{time:.0}"))
-}
-
-/// `1 h 5 min`, `65 s`.
-fn span(ms: i64) -> String {
-    let seconds = ms.max(0) / 1000;
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 if seconds % 60 == 0 => format!("{} min", seconds / 60),
-        120..7200 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
     }
 }

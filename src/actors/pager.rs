@@ -8,19 +8,21 @@
 //! and the channel. It covers all pages of that channel up to its incident. The page about an unknown outcome has
 //! its id from the action, `unknown`, and the channel.
 //!
+//! It reads on while a page is under way. If the incident ends meanwhile, the clear waits behind the page in the queue of
+//! their channel, for the intent is known from the moment that it is decided: no trigger comes after its clear.
+//!
 //! Pages are sent at least once: every possible repeat carries the same id and is counted.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
-
-use super::channel::{Channels, DEFAULT};
+use super::channel::{Channels, DEFAULT, Route};
+use super::claim::Claims;
 use super::counters::Counters;
+use super::delivery::deliver;
 use super::error::Error;
 use super::frame::{self, Actor};
 use super::ledger::{Incident, Ledger};
-use super::page::Page;
+use super::page::{Page, Thread};
 use super::role::{AskedBy, Decision, Role, Task};
 use super::stall;
 use super::watch::Watch;
@@ -29,15 +31,9 @@ use crate::model::action::{ActionEvent, ActionKind};
 use crate::model::incident::{Basis, EventKind, IncidentEvent};
 use crate::model::{ActionId, IncidentId};
 use crate::torture::{self, Sabotage};
-use crate::world::{Hint, WorldError};
 
 /// Its name on `ops.actions`.
 const NAME: &str = "pager";
-/// Pauses between tries.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// How long a receiver is tried before the page is shown on the console instead.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// The group's name if the user gives none.
 pub const GROUP: &str = "ops-pager";
 
@@ -48,6 +44,8 @@ pub struct Options {
     pub frame: frame::Options,
     /// Who can be paged.
     pub channels: Channels,
+    /// An address at which a person can look; `{incident}` and `{service}` in it stand for theirs.
+    pub link: Option<String>,
 }
 
 /// Starts the pager.
@@ -66,14 +64,16 @@ pub fn start_watching(options: Options, watch: Watch) -> Result<Actor, Error> {
     start_with(options, Some(watch))
 }
 
-fn start_with(Options { mut frame, channels }: Options, watch: Option<Watch>) -> Result<Actor, Error> {
+fn start_with(Options { mut frame, channels, link }: Options, watch: Option<Watch>) -> Result<Actor, Error> {
     frame.dry_run = false;
-    Actor::start(Pager { channels, watch }, frame)
+    Actor::start(Pager { channels, link, claims: Claims::default(), watch }, frame)
 }
 
 /// See the module.
 struct Pager {
     channels: Channels,
+    link: Option<String>,
+    claims: Claims,
     watch: Option<Watch>,
 }
 
@@ -120,52 +120,38 @@ impl Role for Pager {
         suppressed(task, ledger)
     }
 
+    fn claims(&self) -> Option<&Claims> {
+        Some(&self.claims)
+    }
+
     async fn look(&self, _: &Task) {}
 
     fn decide(&self, task: &Task, (): (), ledger: &Ledger, now_ms: i64) -> Decision<Page> {
-        decide(task, ledger, now_ms)
+        let mut decision = decide(task, ledger, now_ms);
+        if let Decision::Begin { goal, order: page } = &mut decision {
+            self.address(page);
+            goal.extend(page.route.clone().map(|route| ("route".to_owned(), route)));
+        }
+        decision
     }
 
     async fn act(&self, _: &Task, page: Page, counters: &Counters) -> ActionKind {
-        let verb = if page.kind == super::page::Kind::Clear { "clear" } else { "page" };
-        let channel = page.channel.clone();
-        if page.attempt > 1 {
-            self.repeat(&page, counters, verb);
-        }
-        let (deadline, mut pause) = (Instant::now() + PATIENCE, PAUSES.0);
-        let error = loop {
-            let error = match self.channels.send(&channel, &page).await {
-                Ok(()) => {
-                    let detail = BTreeMap::from([("channel".to_owned(), self.channels.kind(&channel).to_owned())]);
-                    return ActionKind::Done { detail };
-                }
-                Err(error) => error,
-            };
-            let after = match error.hint() {
-                Hint::Retry { after_ms } => pause.max(Duration::from_millis(after_ms)),
-                Hint::LookFirst => pause,
-                Hint::GiveUp => break error,
-            };
-            if Instant::now() + after >= deadline {
-                break error;
-            }
-            sleep(after).await;
-            pause = (pause * 2).min(PAUSES.1);
-            // It may have been taken, and nobody can be asked: at least once.
-            if matches!(error, WorldError::Unknown { .. }) {
-                self.repeat(&page, counters, verb);
-            }
-        };
-        self.channels.fall_back(&page, &error.to_string());
-        let detail = BTreeMap::from([("shown_on".to_owned(), "console".to_owned())]);
-        ActionKind::Failed { reason: error.to_string(), detail }
+        deliver(&self.channels, &page, counters, &self.claims).await
     }
 }
 
 impl Pager {
-    fn repeat(&self, page: &Page, counters: &Counters, verb: &str) {
-        counters.count("repeat", verb);
-        tracing::warn!(action = %page.action_id, channel = page.channel, verb, "may be sent twice");
+    /// Says where a page goes, and where a person can look.
+    fn address(&self, page: &mut Page) {
+        let asked = page.route.as_deref().unwrap_or(&page.channel);
+        let Route { name, note } = self.channels.route(asked, page.owner.as_deref());
+        if let Some(note) = &note {
+            tracing::warn!(action = %page.action_id, "{note}");
+        }
+        (page.route, page.note) = (name, note);
+        page.link = self.link.as_ref().map(|link| {
+            link.replace("{incident}", &page.incident.to_string()).replace("{service}", page.service.as_str())
+        });
     }
 }
 
@@ -277,6 +263,35 @@ pub(super) fn decide(task: &Task, ledger: &Ledger, now_ms: i64) -> Decision<Page
         _ => (of_incident.clone(), Some(of_incident)),
     };
     let mut goal = BTreeMap::from([("channel".to_owned(), task.target.clone())]);
+    let mut page = Page::of(task, ledger, key, attempt, now_ms);
+    if task.verb == "clear" {
+        page.route = raised_at(task, ledger, episode.as_deref());
+    }
+    page.thread = thread(task, ledger, &page);
     goal.extend(episode.map(|episode| ("episode".to_owned(), episode)));
-    Decision::Begin { goal, order: Page::of(task, ledger, key, attempt, now_ms) }
+    Decision::Begin { goal, order: page }
+}
+
+/// Where the alerts went that a clear is about: it follows them, whatever leads where by now.
+fn raised_at(task: &Task, ledger: &Ledger, episode: Option<&str>) -> Option<String> {
+    let alerts = ledger.alerts(&task.incident, episode, Some(&task.target));
+    alerts.iter().find_map(|id| match &ledger.action(id)?.intent.as_ref()?.kind {
+        ActionKind::Started { goal } => goal.get("route").cloned(),
+        _ => None,
+    })
+}
+
+/// What the channel has of the same alert.
+fn thread(task: &Task, ledger: &Ledger, page: &Page) -> Thread {
+    let pages = ledger.pages_of_episode(&page.dedup_key, &task.target);
+    let others = || pages.iter().filter(|action| action.last().is_some_and(|last| last.action_id != task.action_id));
+    let first = others().find_map(|action| action.intent.as_ref()).map(|intent| intent.action_id);
+    let slack = others().find_map(|action| match &action.outcome.as_ref()?.kind {
+        ActionKind::Done { detail } => Some((detail.get("slack_channel")?.clone(), detail.get("thread")?.clone())),
+        _ => None,
+    });
+    let alone = page.dedup_key == task.action_id.to_string();
+    let openings = ledger.incident(&task.incident).map(|known| known.openings);
+    let begins = alone || (task.verb != "clear" && first.is_none() && openings == Some(1));
+    Thread { first, slack, may_be_older: !begins }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
+use super::claim::Claims;
 use super::counters::Counters;
 use super::ledger::Ledger;
 use crate::model::action::{ActionEvent, ActionKind};
@@ -111,6 +112,11 @@ pub trait Role: Send + Sync + 'static {
     fn noticed(&self, partition: i32, ledger: &Ledger) -> Vec<IncidentEvent> {
         let _ = (partition, ledger);
         Vec::new()
+    }
+
+    /// Where its effects ask whether they are still ours, if they do.
+    fn claims(&self) -> Option<&Claims> {
+        None
     }
 
     /// The outcome of a task that was not begun and needs no look.

@@ -123,12 +123,13 @@ fn run_autoscaler(args: &AutoscalerArgs) -> anyhow::Result<bool> {
 fn run_pager(args: &PagerArgs) -> anyhow::Result<bool> {
     let config = Config::load(args.common.config.as_deref())?;
     let channels = config.channels(Console::new(std::io::stdout()), |name| std::env::var(name).ok())?;
+    let link = config.link()?;
     let group = args.group.clone().or(config.pager.group).unwrap_or_else(|| pager::GROUP.to_owned());
     let ping = config.alive.ping(|name| std::env::var(name).ok())?;
     serve(|runtime| {
         let frame = args.common.options(group, false, runtime)?;
         let watch = Watch::start(config.alive.watch(&frame, ping))?;
-        Ok(pager::start_watching(pager::Options { frame, channels }, watch)?)
+        Ok(pager::start_watching(pager::Options { frame, channels, link }, watch)?)
     })
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::config::{from_environment, from_file};
+use super::channels::{from_environment, from_file};
 use crate::actors::{archiver, autoscaler, frame, watch};
 use crate::world::ping::Ping;
 

@@ -8,11 +8,33 @@
 //! headers = { x-team = "tsa" }                      # in the open
 //! headers_env = { authorization = "TSA_OPS_AUTH" }  # or headers_file = { authorization = "/run/secrets/auth" }
 //!
+//! [channels.oncall]
+//! kind = "pagerduty"
+//! routing_key_file = "/run/secrets/pagerduty"       # or routing_key_env
+//!
+//! [channels.airport]
+//! kind = "slack"
+//! channel = "C0123456789"                           # its id
+//! token_env = "SLACK_TOKEN"                         # or token_file
+//!
+//! [channels.mail]
+//! kind = "email"
+//! server = "smtp.example.org"
+//! security = "starttls"                             # or "tls", "none"
+//! user = "ops"
+//! password_file = "/run/secrets/smtp"               # or password_env
+//! from = "HMS-OPS <ops@example.org>"
+//! to = ["duty@example.org"]
+//!
 //! [channels.default]                                # of pages that name no channel; the console unless it is here
 //! kind = "console"
 //!
+//! [owners]                                          # pages that name no channel of this file, by the service's owner
+//! TSA = "tsa_ops"
+//!
 //! [pager]
 //! group = "ops-pager"
+//! link = "https://ops.example.org/{incident}"       # where a person can look; also {service}
 //!
 //! [autoscaler]
 //! group = "ops-autoscaler"
@@ -36,8 +58,8 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::alive::AliveConfig;
-use crate::actors::channel::{Channel, Channels, Console};
-use crate::world::webhook::Webhook;
+use crate::actors::channel::{Channels, Console};
+use crate::cli::channels::ChannelConfig;
 
 /// The file that is read if there is one and no other is named.
 pub const DEFAULT_PATH: &str = "ops.toml";
@@ -48,6 +70,8 @@ pub const DEFAULT_PATH: &str = "ops.toml";
 pub struct Config {
     /// Who can be paged, by name.
     pub channels: BTreeMap<String, ChannelConfig>,
+    /// The channel of an owner's services, for pages that name none of the above.
+    pub owners: BTreeMap<String, String>,
     /// Of `ops act pager`.
     pub pager: PagerConfig,
     /// Of `ops act autoscaler`.
@@ -56,37 +80,14 @@ pub struct Config {
     pub alive: AliveConfig,
 }
 
-/// One channel.
-#[derive(Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum ChannelConfig {
-    /// Printed where the pager runs.
-    Console {},
-    /// Posted as JSON.
-    Webhook(WebhookConfig),
-}
-
-/// One receiver of webhooks; its address exactly once.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WebhookConfig {
-    url: Option<String>,
-    url_file: Option<PathBuf>,
-    url_env: Option<String>,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    #[serde(default)]
-    headers_file: BTreeMap<String, PathBuf>,
-    #[serde(default)]
-    headers_env: BTreeMap<String, String>,
-}
-
 /// Of `ops act pager`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PagerConfig {
     /// Consumer group.
     pub group: Option<String>,
+    /// Where a person can look; `{incident}` and `{service}` stand for theirs.
+    pub link: Option<String>,
 }
 
 /// Of `ops act autoscaler`.
@@ -131,15 +132,28 @@ impl Config {
     pub fn channels(&self, console: Console, environment: impl Fn(&str) -> Option<String>) -> anyhow::Result<Channels> {
         let mut by_name = BTreeMap::new();
         for (name, channel) in &self.channels {
-            let channel = match channel {
-                ChannelConfig::Console {} => Channel::Console,
-                ChannelConfig::Webhook(config) => {
-                    Channel::Webhook(config.webhook(&environment).with_context(|| format!("channels.{name}"))?)
-                }
-            };
+            let channel = channel.channel(&environment).with_context(|| format!("channels.{name}"))?;
             by_name.insert(name.clone(), channel);
         }
-        Ok(Channels::new(by_name, console))
+        for (owner, name) in &self.owners {
+            if !by_name.contains_key(name) {
+                bail!("owners.{owner:?}: there is no channel {name:?} in this file");
+            }
+        }
+        Ok(Channels::new(by_name, console).with_owners(self.owners.clone()))
+    }
+
+    /// Where a person can look.
+    ///
+    /// # Errors
+    /// A text that is no address.
+    pub fn link(&self) -> anyhow::Result<Option<String>> {
+        let Some(link) = &self.pager.link else { return Ok(None) };
+        let plain = !link.contains(|c: char| c.is_control() || c.is_whitespace());
+        if !(plain && (link.starts_with("https://") || link.starts_with("http://"))) {
+            bail!("pager.link is no address: it begins with https:// or http:// and has no blanks");
+        }
+        Ok(Some(link.clone()))
     }
 }
 
@@ -149,37 +163,6 @@ fn parse(text: &str) -> Result<Config, (usize, String)> {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         (before.matches('\n').count() + 1, error.message().to_owned())
     })
-}
-
-impl WebhookConfig {
-    fn webhook(&self, environment: &impl Fn(&str) -> Option<String>) -> anyhow::Result<Webhook> {
-        let url = match (&self.url, &self.url_file, &self.url_env) {
-            (Some(url), None, None) => url.clone(),
-            (None, Some(path), None) => from_file(path)?,
-            (None, None, Some(name)) => from_environment(name, environment)?,
-            _ => bail!("give one of url, url_file, url_env"),
-        };
-        let mut headers = self.headers.clone();
-        for (name, path) in &self.headers_file {
-            headers.insert(name.clone(), from_file(path)?);
-        }
-        for (name, variable) in &self.headers_env {
-            headers.insert(name.clone(), from_environment(variable, environment)?);
-        }
-        if headers.len() != self.headers.len() + self.headers_file.len() + self.headers_env.len() {
-            bail!("a header is given twice");
-        }
-        Ok(Webhook::new(&url, &headers)?)
-    }
-}
-
-pub(super) fn from_file(path: &Path) -> anyhow::Result<String> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.trim_end().to_owned())
-}
-
-pub(super) fn from_environment(name: &str, environment: &impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
-    environment(name).with_context(|| format!("the environment variable {name} is not set"))
 }
 
 #[cfg(test)]
@@ -222,9 +205,62 @@ mod tests {
             ("[channels.a]\nkind = \"webhook\"\nurl_env = \"NOPE\"", "NOPE"),
             ("[channels.a]\nkind = \"webhook\"\nurl_file = \"/nowhere/at/all\"", "/nowhere"),
             ("[channels.a]\nkind = \"webhook\"\nurl = \"ftp://t0ken/\"", "http"),
+            ("[channels.a]\nkind = \"webhook\"\nurl = \"http://h/\"\ntimeout_seconds = 0", "timeout_seconds"),
+            ("[channels.a]\nkind = \"pagerduty\"\nrouting_key = \"t0ken\"", "routing_key_file"),
+            ("[channels.a]\nkind = \"pagerduty\"", "give one of routing_key_file"),
+            ("[channels.a]\nkind = \"pagerduty\"\nrouting_key_env = \"URL\"", "not 32 letters"),
+            ("[channels.a]\nkind = \"slack\"\nchannel = \"C0123456789\"\ntoken = \"t0ken\"", "token_file"),
+            ("[channels.a]\nkind = \"slack\"\nchannel = \"#ops\"\ntoken_env = \"URL\"", "no channel id"),
+            (
+                "[channels.a]\nkind = \"slack\"\nchannel = \"C0123456789\"\ntoken_env = \"URL\"\nurl = \"http://h/\"",
+                "https",
+            ),
+            ("[channels.a]\nkind = \"email\"\nserver = \"s\"\nfrom = \"a@b.c\"\nto = []", "no recipient"),
+            (
+                "[channels.a]\nkind = \"email\"\nserver = \"s\"\nfrom = \"a@b.c\"\nto = []\npassword = \"t0ken\"",
+                "password_file",
+            ),
+            (
+                "[channels.a]\nkind = \"email\"\nserver = \"s\"\nfrom = \"a@b.c\"\nto = []\npassword_env = \"URL\"",
+                "its user",
+            ),
+            ("[owners]\nTSA = \"nobody\"", "no channel \"nobody\""),
         ] {
             let error = format!("{:#}", load(text).unwrap_err());
             assert!(error.contains(said) && !error.contains("t0ken"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_channel_is_taken_and_shows_no_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        fs::write(&secret, "t0kent0kent0kent0kent0kent0kenab\n").unwrap();
+        let text = format!(
+            "[channels.pd]\nkind = \"pagerduty\"\nrouting_key_file = {secret:?}\ntimeout_seconds = 5\n\
+             [channels.sl]\nkind = \"slack\"\nchannel = \"C0123456789\"\ntoken_file = {secret:?}\n\
+             [channels.ma]\nkind = \"email\"\nserver = \"smtp.example.org\"\nuser = \"ops\"\npassword_file = {secret:?}\n\
+             from = \"ops@example.org\"\nto = [\"duty@example.org\"]\n[owners]\nTSA = \"pd\"\n"
+        );
+        let shown = format!("{:?}", load(&text).unwrap());
+        for part in ["events.pagerduty.com", "C0123456789", "smtp.example.org:587", "TSA"] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
+        assert!(!shown.contains("t0ken"), "{shown}");
+    }
+
+    #[test]
+    fn a_link_is_an_address() {
+        let link = |link: &str| {
+            let pager = PagerConfig { link: Some(link.to_owned()), ..PagerConfig::default() };
+            Config { pager, ..Config::default() }.link()
+        };
+        assert_eq!(
+            link("https://ops.example.org/{incident}").unwrap().as_deref(),
+            Some("https://ops.example.org/{incident}")
+        );
+        for bad in ["ops.example.org", "javascript:x", "https://a b", "https://a\n"] {
+            assert!(link(bad).is_err(), "{bad:?}");
         }
     }
 

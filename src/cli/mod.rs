@@ -6,6 +6,7 @@ pub mod actions;
 pub mod alive;
 pub mod backtest;
 pub mod bench;
+pub mod channels;
 pub mod check;
 pub mod config;
 pub mod connect;
@@ -15,6 +16,7 @@ pub mod emit;
 pub mod explain;
 pub mod freeze;
 pub mod history;
+pub mod page;
 pub mod process;
 pub mod progress;
 pub mod register;
@@ -49,6 +51,7 @@ enum Command {
     Check(check::Args),
     Demo(demo::Args),
     Dta(dta::Args),
+    Page(page::Args),
     Process(process::Args),
     Emit(emit::Args),
     Explain(explain::Args),
@@ -87,6 +90,7 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Check(args) => exit(check::run(args)),
         Command::Demo(args) => exit(demo::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
+        Command::Page(args) => exit(page::run(&args)),
         Command::Process(args) => exit(process::run(&args)),
         Command::Emit(args) => exit(emit::run(&args)),
         Command::Explain(args) => exit(explain::run(&args)),

@@ -80,7 +80,7 @@ pub enum EventKind {
         call: u32,
         /// What to do.
         verb: Arc<str>,
-        /// All that the actor needs: the call's arguments by name; `workload.kind|name|namespace|context`;
+        /// All that the actor needs: the call's arguments by name; `owner`; `workload.kind|name|namespace|context`;
         /// `limits.min|max|max_step`; `window_seconds`; `slo.target|threshold|objective_ppm`, if there is one;
         /// `dry_run` if it is one; `attr.*`, the attributes of the reading that opened.
         args: BTreeMap<String, String>,

@@ -3,6 +3,9 @@
 //!
 //! - [`kubernetes`]: the scale subresource, fenced by uid and resourceVersion.
 //! - [`webhook`]: one POST with an `Idempotency-Key`.
+//! - [`pagerduty`]: the Events API v2, repeats joined by `dedup_key`.
+//! - [`slack`]: `chat.postMessage`, and the question whether a message is there.
+//! - [`email`]: SMTP, with a `Message-ID` of the action's.
 //! - [`ping`]: one GET that says that we are alive.
 //! - [`scale`]: the words that the scale driver and the guards share.
 
@@ -10,9 +13,13 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub mod email;
+mod http;
 pub mod kubernetes;
+pub mod pagerduty;
 pub mod ping;
 pub mod scale;
+pub mod slack;
 pub mod webhook;
 
 /// Longest that one request to the outside may take, connecting included.
@@ -71,6 +78,16 @@ pub enum WorldError {
         /// How long the target asks us to wait, ms.
         retry_after_ms: Option<u64>,
     },
+    /// The target answered that it cannot now. Nothing was done.
+    #[error("{target} cannot take it now: {reason}")]
+    Busy {
+        /// What was addressed.
+        target: String,
+        /// In the words of the target.
+        reason: String,
+        /// How long the target asks us to wait, ms; 0 if it does not say.
+        after_ms: u64,
+    },
     /// The call itself is wrong (a name that cannot be one, a broken kubeconfig). Nothing was sent.
     #[error("{target} cannot be addressed: {reason}")]
     Invalid {
@@ -100,6 +117,7 @@ impl WorldError {
     pub fn hint(&self) -> Hint {
         match self {
             Self::Unreachable { .. } => Hint::Retry { after_ms: 0 },
+            Self::Busy { after_ms, .. } => Hint::Retry { after_ms: *after_ms },
             // A server error here is a question's: a write that met one is `Unknown`.
             Self::Refused { status: 429 | 500.., retry_after_ms, .. } => {
                 Hint::Retry { after_ms: retry_after_ms.unwrap_or(0) }

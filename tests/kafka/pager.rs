@@ -58,10 +58,10 @@ impl Twin {
 
 /// What was printed.
 #[derive(Clone, Default)]
-struct Printed(Arc<Mutex<Vec<u8>>>);
+pub struct Printed(Arc<Mutex<Vec<u8>>>);
 
 impl Printed {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
@@ -88,7 +88,7 @@ fn start_as(stage: &Stage, twin: Option<&Twin>, instance: &str) -> (Actor, Print
     let by_name = webhook.map(|webhook| ("tsa_ops".to_owned(), webhook)).into_iter().collect();
     let channels = Channels::new(by_name, Console::new(printed.clone()));
     let frame = hms_ops::actors::frame::Options { instance: instance.to_owned(), ..stage.options() };
-    (pager::start(pager::Options { frame, channels }).unwrap(), printed)
+    (pager::start(pager::Options { frame, channels, link: None }).unwrap(), printed)
 }
 
 fn page(generation: u64, channel: &str) -> hms_ops::model::incident::IncidentEvent {

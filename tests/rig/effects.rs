@@ -24,6 +24,7 @@ use super::cluster::PATIENCE;
 use super::fleet::{Fleet, Ops, PARTITIONS, ids, kept_file, now_ms, ops, patient_offsets};
 use world::{Gate, Sink};
 
+pub mod channels;
 pub mod controls;
 pub mod faults;
 pub mod months;

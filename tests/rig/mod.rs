@@ -6,7 +6,7 @@
 //! - `vault`: archivers, and the vault against its topics; in it `faults`: what befalls them, `controls`: what happens
 //!   without a guard.
 //! - `effects`: actors, what they are asked, and the judge of what they did to their world (`world`); `faults` and
-//!   `controls` as for the vault.
+//!   `controls` as for the vault; `channels`: pagers and the twins of PagerDuty and Slack.
 //! - `judge`: the oracle's second opinion, from the topics alone. `audit`: the auditor's, byte by byte.
 //! - `proxy`: stands between a process and the broker, and holds back or loses what passes.
 //!   `held`: rounds of it.

@@ -42,7 +42,8 @@ fn controls() -> Vec<Control> {
     let held = other("bus", held::CONTROLS);
     let vault = other("archiver", vault::controls::CONTROLS);
     let effects = other("actors", effects::controls::CONTROLS);
-    processor.chain(held).chain(vault).chain(effects).collect()
+    let channels = other("channels", effects::channels::CONTROLS);
+    processor.chain(held).chain(vault).chain(effects).chain(channels).collect()
 }
 
 fn run(trial: &mut Trial) -> Result<(), String> {

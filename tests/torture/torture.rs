@@ -8,9 +8,12 @@
 mod oracle;
 #[path = "../rig/mod.rs"]
 mod rig;
+#[path = "../twins/mod.rs"]
+mod twins;
 
 mod archive;
 mod campaign;
+mod channels;
 mod clocks;
 mod controls;
 mod crowd;
@@ -50,6 +53,7 @@ const CAMPAIGNS: &[Campaign] = &[
     archive::CAMPAIGN,
     disk::CAMPAIGN,
     effects::CAMPAIGN,
+    channels::CAMPAIGN,
     controls::CAMPAIGN,
 ];
 

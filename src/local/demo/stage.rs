@@ -125,7 +125,11 @@ impl Stage {
         })?;
         let channels = BTreeMap::from([(CHANNEL.to_owned(), Channel::Console)]);
         let console = Console::new(Print(heard.clone()));
-        let pager = pager::start(pager::Options { frame: frame("pager"), channels: Channels::new(channels, console) })?;
+        let pager = pager::start(pager::Options {
+            frame: frame("pager"),
+            channels: Channels::new(channels, console),
+            link: None,
+        })?;
         let archiver = archiver::start(archiver::Options {
             settings: self.settings.clone(),
             topics: self.topics.clone(),

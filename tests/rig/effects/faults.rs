@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use hms_ops::torture::Point;
+use hms_ops::torture::{Point, Sabotage};
 
 use super::{Effects, Flaw, Judged};
 use crate::rig::fleet::Ops;
@@ -48,7 +48,17 @@ pub fn crash(effects: &mut Effects, (point, times): (Point, u32)) -> Result<(), 
 /// It stands still at `point`, until another has taken over and done what was asked; then it goes on. `over`: the
 /// incident is over by then. Whether it lives or not, whoever is left does what is asked next.
 pub fn zombie(effects: &mut Effects, point: Point, over: bool) -> Result<(), String> {
-    let mut zombie = effects.start("zombie", Flaw { freezes_at: Some(point), ..Flaw::default() });
+    zombie_without(None, effects, point, over)
+}
+
+/// The same; the zombie has lost a guard.
+pub fn zombie_without(
+    without: Option<Sabotage>,
+    effects: &mut Effects,
+    point: Point,
+    over: bool,
+) -> Result<(), String> {
+    let mut zombie = effects.start("zombie", Flaw { freezes_at: Some(point), without, ..Flaw::default() });
     effects.wait_until_settled()?;
     let service = effects.ask();
     effects.wait_until_intended(&service, 1)?;
