@@ -26,14 +26,15 @@ use super::restore;
 use super::role::{AskedBy, Decision, Role, Task};
 use super::work::{Report, Work};
 use crate::bus::{
-    Event, GroupConsumer, Isolation, Next, Offsets, Outcome, PartitionOffset, Reader, Rebalance, Record,
-    TransactionalProducer,
+    Event, GroupConsumer, Next, Offsets, Outcome, PartitionOffset, Reader, Record, TransactionalProducer,
 };
 use crate::codec;
 use crate::model::ActionId;
 use crate::model::action::{ActionEvent, ActionKind};
 use crate::telemetry::clock::now_ms;
 use crate::torture::{self, Point, Sabotage};
+
+mod handover;
 
 /// Positions that moved are committed at least so often, even if nothing is done.
 const IDLE_COMMIT: Duration = Duration::from_secs(5);
@@ -47,8 +48,6 @@ const BATCH: usize = 500;
 /// for a member that stands still. A process that did stand still begins nothing that another may have taken over. (More
 /// for each attempt, so that a cluster whose commits are slow delays pages, and does not swallow them.)
 const LEASE: Duration = Duration::from_secs(4);
-/// How long effects that are under way may take when partitions are given up. Whoever takes over looks first.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// See the module.
 pub(super) struct Desk<'a, R: Role> {
@@ -434,63 +433,6 @@ impl<'a, R: Role> Desk<'a, R> {
                 _ => self.work.done(action),
             }
         }
-    }
-
-    /// Lets effects that are under way end, then commits what is known, saying that the partitions are free.
-    fn give_up(&mut self, consumer: &GroupConsumer, partitions: &[i32]) -> Result<(), Error> {
-        let deadline = Instant::now() + GRACE;
-        while self.work.is_acting() && Instant::now() < deadline {
-            self.collect(WAIT);
-        }
-        let places = self.places(consumer, partitions)?;
-        self.commit(consumer, places)
-    }
-
-    fn drop_partitions(&mut self, partitions: &[i32]) {
-        for partition in partitions {
-            self.committed.remove(partition);
-            if let Some(ledger) = self.ledgers.remove(partition) {
-                for task in ledger.waiting() {
-                    self.work.done(&task.action_id);
-                    self.intended.remove(&task.action_id);
-                }
-            }
-        }
-        self.outbox.retain(|out| !partitions.contains(&out.partition));
-    }
-
-    fn take_over(&mut self, consumer: &GroupConsumer, partitions: &[i32]) -> Result<(), Error> {
-        let writer = self.producer.transactional_id().to_owned();
-        for committed in consumer.committed(partitions)? {
-            let (ledger, position) =
-                restore::restore(&*self.role, self.options, &writer, consumer, &committed, self.counters)?;
-            consumer.start(committed.partition, position)?;
-            self.ledgers.insert(committed.partition, ledger);
-        }
-        let starts: Vec<_> =
-            self.ledgers.iter().map(|(partition, ledger)| (*partition, ledger.actions_next())).collect();
-        let (bus, topic) = (&self.options.bus, &self.options.topics.actions);
-        self.follower = Some(Reader::open(bus, topic, Isolation::Committed, starts)?);
-        Ok(())
-    }
-}
-
-impl<R: Role> Rebalance for Desk<'_, R> {
-    fn assigned(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
-        if let Err(error) = self.take_over(consumer, partitions) {
-            self.failure.get_or_insert(error);
-        }
-    }
-
-    fn revoked(&mut self, consumer: &GroupConsumer, partitions: &[i32]) {
-        if let Err(error) = self.give_up(consumer, partitions) {
-            self.failure.get_or_insert(error);
-        }
-        self.drop_partitions(partitions);
-    }
-
-    fn lost(&mut self, _: &GroupConsumer, partitions: &[i32]) {
-        self.drop_partitions(partitions);
     }
 }
 
