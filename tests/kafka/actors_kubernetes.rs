@@ -199,6 +199,33 @@ fn a_zombie_that_names_no_version_is_noticed() {
     assert_eq!(writes, [(2, 4), (4, 2), (2, 4)]);
 }
 
+/// As an API server forbids everything when it has just begun.
+#[test]
+#[ignore = "needs a real Kubernetes, tests/kubernetes/run"]
+fn rights_that_are_missing_for_a_moment_amid_an_action_are_waited_for() {
+    assert!(real().is_some(), "needs a real Kubernetes: tests/kubernetes/run");
+    let mut play = Play::new("revoked");
+    let (proxy, proxied) = play.runtime.block_on(play.kubernetes.behind_a_proxy());
+    play.effects.act_on(&proxied);
+    let actor = play.about_to_write(None);
+    let kubeconfig = play.kubernetes.options().kubeconfig.clone().unwrap();
+    let grant = |granted| {
+        let account = play.kubernetes.account.as_ref().unwrap();
+        play.runtime.block_on(account.grant(&play.kubernetes.client, granted, &kubeconfig));
+    };
+    grant(false);
+    proxy.set(Mode::Hold);
+    actor.resume();
+    play.runtime.block_on(proxy.wait_for(|counts| counts.held > 0));
+    proxy.set(Mode::Pass);
+    play.runtime.block_on(proxy.wait_for(|counts| counts.answered > 0));
+    grant(true);
+    let outcome = play.outcome();
+    assert!(matches!(outcome, ActionKind::Done { .. }), "{outcome:?}");
+    assert_eq!(play.writes(), [(2, 4)]);
+    actor.kill();
+}
+
 /// The autoscaler knows only an API server that is killed, `at_once` or after `wait`, and then started again. There is
 /// one write, and its outcome is known.
 fn killed(name: &str, mode: Mode, at_once: bool, wait: impl AsyncFn(&Proxy, &Play)) {

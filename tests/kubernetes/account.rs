@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, DeleteParams, PostParams};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -37,6 +37,8 @@ pub struct Account {
     namespace: String,
     /// What it may do.
     rights: Vec<Right>,
+    /// What gives it its rights.
+    binding: Value,
 }
 
 /// All that the manifest allows, one by one.
@@ -63,6 +65,7 @@ impl Account {
     /// Applies the manifest with account, role and binding in `namespace`; of its rights those that are `kept`.
     pub async fn create(admin: &kube::Client, namespace: &str, kept: impl Fn(&Right) -> bool) -> Self {
         let rights: Vec<Right> = rights().into_iter().filter(kept).collect();
+        let mut binding = Value::Null;
         for mut document in documents() {
             document["metadata"]["namespace"] = namespace.into();
             if document["kind"] == "ClusterRole" {
@@ -74,6 +77,7 @@ impl Account {
             if document["kind"] == "RoleBinding" {
                 document["roleRef"]["kind"] = "Role".into();
                 document["subjects"][0]["namespace"] = namespace.into();
+                binding = document.clone();
             }
             let text = |value: &Value| value.as_str().unwrap().to_owned();
             let (version, kind) = (text(&document["apiVersion"]), text(&document["kind"]));
@@ -85,7 +89,7 @@ impl Account {
         let request = TokenRequest { spec: Some(hours), ..TokenRequest::default() };
         let granted = accounts.create_token_request(NAME, &PostParams::default(), &request).await.unwrap();
         let token = granted.status.and_then(|status| status.token).unwrap();
-        Self { token, namespace: namespace.to_owned(), rights }
+        Self { token, namespace: namespace.to_owned(), rights, binding }
     }
 
     /// A kubeconfig by which this account gets into the cluster of the administrator's `file`; at another `server`, if
@@ -94,8 +98,19 @@ impl Account {
         file.write_for(&json!({"token": self.token}), server, &self.namespace, path);
     }
 
-    /// Waits until the API server knows of the account's rights: it hears of them a moment after they are stored.
-    pub async fn wait_until_granted(&self, kubeconfig: &Path) {
+    /// Takes all its rights away, or gives them back; when this returns, it is so. By `kubeconfig` the account gets in.
+    pub async fn grant(&self, admin: &kube::Client, granted: bool, kubeconfig: &Path) {
+        let bindings = object(admin, "rbac.authorization.k8s.io/v1", "RoleBinding", Some(&self.namespace));
+        if granted {
+            bindings.create(&PostParams::default(), &of(self.binding.clone())).await.unwrap();
+        } else {
+            bindings.delete(NAME, &DeleteParams::default()).await.unwrap();
+        }
+        self.wait_until(granted, kubeconfig).await;
+    }
+
+    /// Waits until the API server knows what the account may do: it hears of it a moment after it is stored.
+    pub async fn wait_until(&self, granted: bool, kubeconfig: &Path) {
         let reviews = Api::<SelfSubjectAccessReview>::all(client(kubeconfig).await);
         let right = &self.rights[0];
         let (resource, subresource) = match right.resource.split_once('/') {
@@ -112,17 +127,17 @@ impl Account {
         };
         let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };
         let review = SelfSubjectAccessReview { spec, ..Default::default() };
-        let granted = async {
+        let known = async {
             let allowed = async || {
                 let answer = reviews.create(&PostParams::default(), &review).await.unwrap();
                 answer.status.is_some_and(|status| status.allowed)
             };
             // Nothing tells when.
-            while !allowed().await {
+            while allowed().await != granted {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        timeout(SOON, granted).await.expect("the rights of deploy/kubernetes.yaml never hold");
+        timeout(SOON, known).await.expect("the API server never hears of it");
     }
 }
 

@@ -119,7 +119,7 @@ impl Kubernetes {
         let file = File::read(kubeconfig);
         file.write(&namespace, &admin);
         account.write_kubeconfig(&file, None, &autoscaler);
-        account.wait_until_granted(&autoscaler).await;
+        account.wait_until(true, &autoscaler).await;
         let options = Options { kubeconfig: Some(autoscaler), ..Options::default() };
         let kubectl = format!("--kubeconfig={}", admin.display());
         Self::follow(client, namespace, (options, kubectl), (Some(account), None), scratch).await

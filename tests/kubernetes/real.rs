@@ -86,7 +86,7 @@ async fn refusal(kubernetes: &Kubernetes, without: &Right) -> String {
     let account = Account::create(&kubernetes.client, &home, |right| right != without).await;
     let kubeconfig = kubernetes.scratch().join("without");
     account.write_kubeconfig(&File::read(&real().unwrap()), None, &kubeconfig);
-    account.wait_until_granted(&kubeconfig).await;
+    account.wait_until(true, &kubeconfig).await;
     let driver = Cluster::connect(&Options { kubeconfig: Some(kubeconfig), ..Options::default() }).await.unwrap();
     for kind in ["Deployment", "StatefulSet"] {
         make(&kubernetes.client, &home, kind).await;
