@@ -152,7 +152,7 @@ impl Ledger {
                 self.silent.remove(&event.service);
             }
             EventKind::Requested { incident, args, .. } => {
-                if let (Some(owner), Some(known)) = (args.get("owner"), self.incidents.get_mut(incident)) {
+                if let (Some(owner), Some(known)) = (args.get("service.owner"), self.incidents.get_mut(incident)) {
                     known.owner.get_or_insert_with(|| owner.as_str().into());
                 }
             }

@@ -146,7 +146,7 @@ impl Page {
             channel: task.target.clone(),
             severity: args.get("severity").cloned(),
             service: task.incident.service.clone(),
-            owner: args.get("owner").cloned().or_else(|| known?.owner.as_deref().map(str::to_owned)),
+            owner: args.get("service.owner").cloned().or_else(|| known?.owner.as_deref().map(str::to_owned)),
             incident: task.incident.clone(),
             cause: known.map(|known| known.cause.to_string()),
             why: why(&task.asked_by),

@@ -80,9 +80,10 @@ pub enum EventKind {
         call: u32,
         /// What to do.
         verb: Arc<str>,
-        /// All that the actor needs: the call's arguments by name; `owner`; `workload.kind|name|namespace|context`;
-        /// `limits.min|max|max_step`; `window_seconds`; `slo.target|threshold|objective_ppm`, if there is one;
-        /// `dry_run` if it is one; `attr.*`, the attributes of the reading that opened.
+        /// All that the actor needs: the call's arguments by name; `service.owner`;
+        /// `workload.kind|name|namespace|context`; `limits.min|max|max_step`; `window_seconds`;
+        /// `slo.target|threshold|objective_ppm`, if there is one; `dry_run` if it is one; `attr.*`, the attributes of the
+        /// reading that opened.
         args: BTreeMap<String, String>,
         /// Why now.
         basis: Basis,

@@ -407,7 +407,7 @@ impl Open {
             }
         };
         let (workload, limits) = (&self.spec.workload, self.spec.limits);
-        put("owner", Some(self.spec.owner.clone()));
+        put("service.owner", Some(self.spec.owner.clone()));
         put("workload.kind", Some(workload.kind.clone()));
         put("workload.name", Some(workload.name.clone()));
         put("workload.namespace", workload.namespace.clone());

@@ -86,7 +86,8 @@ impl Town {
 /// `page CHANNEL & page CHANNEL ...`: one request for each call of a step.
 fn pages(generation: u64, step: u32, channels: &[&str]) -> Vec<IncidentEvent> {
     let call = |(place, channel): (usize, &&str)| {
-        let args = [("channel", *channel), ("severity", "critical"), ("owner", "TSA"), ("attr.pod", "p-<!channel>")];
+        let args =
+            [("channel", *channel), ("severity", "critical"), ("service.owner", "TSA"), ("attr.pod", "p-<!channel>")];
         let kind = EventKind::Requested {
             incident: incident(generation),
             step,
