@@ -1,7 +1,6 @@
 //! The world of the actors, as far as a test must meddle with it: a gate before the Kubernetes API that holds writes
 //! back and lets them go (also when who sent them is dead by then), and a receiver of pages that remembers.
 
-use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,8 +11,9 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use serde_json::Value;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+use crate::twins::serve;
 
 /// See the module.
 pub struct Gate {
@@ -158,14 +158,4 @@ async fn take(State(posts): State<Arc<Mutex<Vec<Post>>>>, headers: HeaderMap, Js
     let attempt = body["attempt"].as_u64().unwrap_or_default();
     posts.lock().unwrap().push(Post { kind, key, alert, attempt });
     StatusCode::NO_CONTENT
-}
-
-async fn serve(router: Router) -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        // Until the runtime ends.
-        let _ = axum::serve(listener, router).await;
-    });
-    url
 }
