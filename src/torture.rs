@@ -99,8 +99,6 @@ named! {
         DeadLettersDropped = "dead_letters_dropped",
         /// Processor: after an abort it goes on with the state and the positions that it has.
         NoRewind = "no_rewind",
-        /// Processor: what waited for the outcome of a transaction is published although that was given up.
-        HeldAfterAbort = "held_after_abort",
         /// Processor: the records from the last cut to the committed offset are not stepped in a restore.
         RestoreWithoutReplay = "restore_without_replay",
         /// Processor: a restore reads no rollups.

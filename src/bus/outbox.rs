@@ -25,7 +25,7 @@ use super::error::{Error, Place};
 use super::record::Record;
 use super::transaction::{Outcome, TransactionalProducer};
 use super::verdict::Verdict;
-use crate::torture::{self, Point, Sabotage};
+use crate::torture::{self, Point};
 
 /// From so many bytes on the owner should wait for the end before it sends more.
 const ENOUGH: usize = 8 << 20;
@@ -150,9 +150,6 @@ impl Outbox {
     /// As [`TransactionalProducer::abort`].
     pub fn abort(&mut self) -> Result<(), Error> {
         self.producer.as_mut().map_or(Ok(()), TransactionalProducer::abort)?;
-        if torture::is_without(Sabotage::HeldAfterAbort) {
-            return self.go_on();
-        }
         self.held.clear();
         Ok(())
     }

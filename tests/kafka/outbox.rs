@@ -82,6 +82,26 @@ fn what_was_sent_while_a_transaction_was_given_up_is_never_sent() {
     assert_eq!(values(&out, 0, Isolation::Uncommitted), ["a", "d"]);
 }
 
+/// The control: an owner that goes on after a transaction was given up publishes what was built on it.
+#[test]
+fn an_owner_that_goes_on_regardless_publishes_what_was_built_on_nothing() {
+    let (input, out) = (create_topic("in", 1), create_topic("out", 1));
+    let (consumer, mut outbox) = alone(&input);
+    outbox.send(&record(&out, 0, "a")).unwrap();
+    let (tell, end) = told(&input, consumer.group_metadata().unwrap());
+    outbox.end(end).unwrap();
+    outbox.send(&record(&out, 0, "b")).unwrap();
+    tell.send(false).unwrap();
+    assert!(matches!(outbox.ended(PATIENCE).unwrap(), Some(Outcome::Aborted(_))));
+    outbox.go_on().unwrap();
+
+    let (tell, end) = told(&input, consumer.group_metadata().unwrap());
+    outbox.end(end).unwrap();
+    tell.send(true).unwrap();
+    assert!(matches!(outbox.ended(PATIENCE).unwrap(), Some(Outcome::Committed)));
+    assert_eq!(values(&out, 0, Isolation::Committed), ["b"]);
+}
+
 /// Who lets go of an outbox waits for the end that is under way.
 #[test]
 fn an_outbox_is_dropped_after_its_transaction_has_ended() {

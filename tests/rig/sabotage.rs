@@ -40,7 +40,6 @@ pub const PROCESSOR: &[Control] = &[
     Control::noticed(Sabotage::ForwardsOutsideTransaction, stream),
     Control::noticed(Sabotage::DeadLettersDropped, stream),
     Control::noticed(Sabotage::NoRewind, stream),
-    Control::noticed(Sabotage::HeldAfterAbort, stream),
     Control::noticed(Sabotage::RestoreWithoutReplay, stream),
     Control::noticed(Sabotage::RestoreWithoutRollups, stream),
     Control::noticed(Sabotage::HostClock, stream),
