@@ -104,11 +104,6 @@ impl Outbox {
         self.producer.is_none()
     }
 
-    /// Is anything held?
-    pub fn holds(&self) -> bool {
-        !self.held.entries.is_empty()
-    }
-
     /// Is so much held that the end should be waited for?
     pub fn is_full(&self) -> bool {
         self.held.bytes.len() >= ENOUGH
