@@ -4,12 +4,12 @@
 
 use std::sync::mpsc::{Sender, channel};
 
-use hms_ops::bus::{End, GroupMetadata, Isolation, Outbox, Outcome, TransactionalProducer};
+use hms_ops::bus::{End, GroupConsumer, GroupMetadata, Isolation, Outbox, Outcome, TransactionalProducer};
 
 use crate::harness::*;
 
 /// A member that owns the one partition of `input`, and its outbox.
-fn alone(input: &str) -> (hms_ops::bus::GroupConsumer, Outbox) {
+fn alone(input: &str) -> (GroupConsumer, Outbox) {
     let (consumer, mut member) = (join(input, &unique("group"), "w1"), Plain::default());
     poll_until(&consumer, &mut member, |_| !consumer.owned().is_empty());
     let producer = TransactionalProducer::new(&settings(), &unique("tx")).unwrap();
@@ -29,6 +29,14 @@ fn told(input: &str, group: GroupMetadata) -> (Sender<bool>, End) {
         Ok(Outcome::Aborted(hms_ops::bus::Error::InDoubt { transactional_id: "told".to_owned() }))
     };
     (tell, Box::new(end))
+}
+
+/// The open transaction ends well.
+fn commit(outbox: &mut Outbox, input: &str, consumer: &GroupConsumer) {
+    let (tell, end) = told(input, consumer.group_metadata().unwrap());
+    outbox.end(end).unwrap();
+    tell.send(true).unwrap();
+    assert!(matches!(outbox.ended(PATIENCE).unwrap(), Some(Outcome::Committed)));
 }
 
 /// `out: a C b c C`: b and c were sent while the first transaction ended.
@@ -51,10 +59,7 @@ fn what_is_sent_while_a_transaction_ends_goes_into_the_next() {
     assert_eq!(outbox.delivered(1), Some(0), "still that of the transaction that has ended");
     outbox.go_on().unwrap();
 
-    let (tell, end) = told(&input, consumer.group_metadata().unwrap());
-    outbox.end(end).unwrap();
-    tell.send(true).unwrap();
-    assert!(matches!(outbox.ended(PATIENCE).unwrap(), Some(Outcome::Committed)));
+    commit(&mut outbox, &input, &consumer);
     assert_eq!(view(&out, 0, Isolation::Committed), [(0, "a"), (2, "b"), (3, "c")].map(|(at, v)| (at, v.to_owned())));
     assert_eq!(outbox.delivered(1), Some(2));
 }
@@ -74,10 +79,7 @@ fn what_was_sent_while_a_transaction_was_given_up_is_never_sent() {
     outbox.abort().unwrap();
 
     outbox.send(&record(&out, 0, "d")).unwrap();
-    let (tell, end) = told(&input, consumer.group_metadata().unwrap());
-    outbox.end(end).unwrap();
-    tell.send(true).unwrap();
-    assert!(matches!(outbox.ended(PATIENCE).unwrap(), Some(Outcome::Committed)));
+    commit(&mut outbox, &input, &consumer);
     assert_eq!(values(&out, 0, Isolation::Committed), ["d"]);
     assert_eq!(values(&out, 0, Isolation::Uncommitted), ["a", "d"]);
 }
@@ -95,10 +97,7 @@ fn an_owner_that_goes_on_regardless_publishes_what_was_built_on_nothing() {
     assert!(matches!(outbox.ended(PATIENCE).unwrap(), Some(Outcome::Aborted(_))));
     outbox.go_on().unwrap();
 
-    let (tell, end) = told(&input, consumer.group_metadata().unwrap());
-    outbox.end(end).unwrap();
-    tell.send(true).unwrap();
-    assert!(matches!(outbox.ended(PATIENCE).unwrap(), Some(Outcome::Committed)));
+    commit(&mut outbox, &input, &consumer);
     assert_eq!(values(&out, 0, Isolation::Committed), ["b"]);
 }
 

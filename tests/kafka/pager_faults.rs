@@ -6,24 +6,16 @@ use crate::rig::effects::channels::{
     CONTROLS, Paging, Service, beside_a_hung_channel, dies_everywhere, through_bad_weather,
 };
 use crate::rig::effects::faults::POINTS;
-
-/// Plays the `nth` scenario with its guard and without.
-fn assert_noticed(nth: usize, name: &str) {
-    let (guard, scenario) = CONTROLS[nth];
-    assert_eq!(guard.name(), name);
-    scenario(None).unwrap_or_else(|difference| panic!("with every guard: {difference}"));
-    let difference = scenario(Some(guard)).expect_err("it was not noticed");
-    println!("{name}: {difference}");
-}
+use crate::rig::sabotage::assert_noticed;
 
 #[test]
 fn a_message_that_is_sent_again_without_a_look_is_noticed() {
-    assert_noticed(0, "no_read_back");
+    assert_noticed(CONTROLS[0], "no_read_back");
 }
 
 #[test]
 fn a_zombie_that_goes_on_with_its_tries_is_noticed() {
-    assert_noticed(1, "no_finding_out");
+    assert_noticed(CONTROLS[1], "no_finding_out");
 }
 
 #[test]

@@ -31,6 +31,17 @@ pub struct Control {
 /// A guard of another room is missing, or with `None` none is; the error is what the judge of that room has found.
 pub type Scenario = fn(Option<Sabotage>) -> Result<(), String>;
 
+/// Plays a scenario with its guard, which must be the one called `name`, and without.
+///
+/// # Panics
+/// If something is found with every guard in place, or nothing without.
+pub fn assert_noticed((guard, scenario): (Sabotage, Scenario), name: &str) {
+    assert_eq!(guard.name(), name);
+    scenario(None).unwrap_or_else(|difference| panic!("with every guard: {difference}"));
+    let difference = scenario(Some(guard)).expect_err("it was not noticed");
+    println!("{name}: {difference}");
+}
+
 /// The guards of the processor.
 pub const PROCESSOR: &[Control] = &[
     Control::noticed(Sabotage::OffsetsOutsideTransaction, offsets_apart),

@@ -317,18 +317,23 @@ fn a_freeze_holds_the_place_to_restore_from_until_it_is_thawed() {
     assert_eq!(ledger.restore_from(0), (0, 12));
 }
 
-/// `started done`: a check waits, holds no offset but its records, and is settled by what is said of the action.
-#[test]
-fn a_check_waits_for_its_effect_and_keeps_what_it_needs() {
-    let mut ledger = Ledger::new(0, 0);
-    let task = Task {
+/// A request to scale, of incident 1.
+fn scaling() -> Task {
+    Task {
         action_id: ActionId::of(&incident(1), 1, 1),
         incident: incident(1),
         verb: "scale_up".to_owned(),
         target: "t".to_owned(),
         at_ms: 0,
         asked_by: AskedBy::Incident { offset: 0, event: Box::new(resolved(1)) },
-    };
+    }
+}
+
+/// `started done`: a check waits, holds no offset but its records, and is settled by what is said of the action.
+#[test]
+fn a_check_waits_for_its_effect_and_keeps_what_it_needs() {
+    let mut ledger = Ledger::new(0, 0);
+    let task = scaling();
     let goal = [("window_seconds", "5")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     ledger.fold_action(Some(3), &action(&task, 1, ActionKind::Started { goal }));
     let done = action(&task, 1, ActionKind::Done { detail: BTreeMap::new() });
@@ -346,14 +351,7 @@ fn a_check_waits_for_its_effect_and_keeps_what_it_needs() {
 #[test]
 fn what_was_stopped_after_its_intent_counts_in_no_budget() {
     let mut ledger = Ledger::new(0, 0);
-    let task = Task {
-        action_id: ActionId::of(&incident(1), 1, 1),
-        incident: incident(1),
-        verb: "scale_up".to_owned(),
-        target: "t".to_owned(),
-        at_ms: 0,
-        asked_by: AskedBy::Incident { offset: 0, event: Box::new(resolved(1)) },
-    };
+    let task = scaling();
     ledger.fold_action(Some(0), &action(&task, 1, ActionKind::Started { goal: BTreeMap::new() }));
     assert_eq!(ledger.history(&incident(2), 0).acted.len(), 1);
     ledger.fold_action(Some(1), &action(&task, 1, ActionKind::suppressed("frozen")));
