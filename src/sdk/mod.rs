@@ -7,6 +7,7 @@
 //! - [`catalog`]: `ops.services` as it is now.
 //! - [`register`](mod@register): publish a spec, or retire a service, and wait until the processor has taken it up.
 //! - [`emit`]: check readings against the catalog and publish them; [`retime`]: recorded time onto now.
+//! - [`incidents`]: what happened, as stories; [`series`]: the past of one series.
 //! - [`measure`]: how readings were, from the rollups of their series.
 //! - [`status`](mod@status): how services are, from what the processor and the actors have published.
 
@@ -14,9 +15,11 @@ pub mod actions;
 pub mod catalog;
 pub mod emit;
 pub mod freeze;
+pub mod incidents;
 pub mod measure;
 pub mod register;
 pub mod retime;
+pub mod series;
 pub mod status;
 
 use std::time::{Duration, Instant};
