@@ -24,6 +24,7 @@ pub mod replay;
 pub mod services;
 pub mod status;
 pub mod stop;
+pub mod tokens;
 pub mod topics;
 
 use std::io::IsTerminal;
