@@ -104,6 +104,11 @@ impl Caller {
         self.0.as_ref().is_none_or(|token| token.scope().holds(service))
     }
 
+    /// Is every service?
+    pub fn reaches_all(&self) -> bool {
+        self.0.as_ref().is_none_or(|token| token.scope().is_all())
+    }
+
     /// May the caller do this with this service?
     ///
     /// # Errors

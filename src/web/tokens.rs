@@ -24,6 +24,8 @@ pub enum Right {
     Emit,
     /// Ask.
     Read,
+    /// Stop actions and let them go on.
+    Act,
 }
 
 impl fmt::Display for Right {
@@ -31,6 +33,7 @@ impl fmt::Display for Right {
         f.write_str(match self {
             Self::Emit => "emit",
             Self::Read => "read",
+            Self::Act => "act",
         })
     }
 }
@@ -64,6 +67,11 @@ impl Scope {
             return Err("names no service: write ids, BEGINNING* or *".to_owned());
         }
         Ok(scope)
+    }
+
+    /// Is every service one of them?
+    pub fn is_all(&self) -> bool {
+        self.beginnings.iter().any(String::is_empty)
     }
 
     /// Is the service one of them?
@@ -101,7 +109,9 @@ impl Token {
         }
         let may: BTreeSet<_> = may.into_iter().collect();
         if may.is_empty() {
-            return Err("the token may do nothing: write may = [\"emit\"], [\"read\"] or both".to_owned());
+            return Err(
+                "the token may do nothing: write may = [\"emit\"], [\"read\"], [\"act\"] or more of them".to_owned()
+            );
         }
         Ok(Self { name: name.to_owned(), hash: Sha256::digest(text).into(), scope, may })
     }
