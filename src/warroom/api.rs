@@ -15,8 +15,10 @@ use futures_util::{Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::edge::{self, Watched};
 use super::feed::{Event, Subscription};
 use super::live::{Knowledge, Live};
 use crate::model::action::ActionKind;
@@ -50,6 +52,7 @@ pub fn router(live: Arc<Live>) -> Router {
         .route("/api/v1/services", get(services))
         .route("/api/v1/services/{id}", get(service))
         .route("/api/v1/services/{id}/series", get(past))
+        .route("/api/v1/services/{id}/live", get(watch))
         .route("/api/v1/incidents", get(incidents))
         .route("/api/v1/incidents/{id}", get(incident))
         .route("/api/v1/actions", get(actions))
@@ -194,6 +197,43 @@ async fn past(
         "service": id, "sensor": sensor, "from": stretch.from, "to": stretch.to, "points": buckets,
     });
     Ok(Json(answer).into_response())
+}
+
+#[derive(Deserialize)]
+struct LiveQuery {
+    sensor: String,
+}
+
+/// Server-sent events, `news`: the readings of one series as they come, and its window at every instant.
+async fn watch(
+    State(live): State<Arc<Live>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<LiveQuery>,
+) -> Answer {
+    caller.must_with(Right::Read, &id)?;
+    let entry = known(&live)?.view.entry(&id).map_err(|error| unknown(&error))?;
+    let spec = entry.spec.map_err(|_| Problem::not_found(format!("the spec of {id} is not understood here")))?;
+    let watched = Watched::of(&spec, &query.sensor);
+    let watched = watched.ok_or_else(|| Problem::not_found(format!("{id} has no sensor {:?}", query.sensor)))?;
+    let place = live.edges.clone().try_acquire_owned();
+    let place = place.map_err(|_| Problem::overloaded("too many live graphs are open"))?;
+    let (sender, receiver) = mpsc::channel(8);
+    std::thread::Builder::new()
+        .name("edge".into())
+        .spawn(move || {
+            let _place = place;
+            if let Err(error) = edge::follow(&live.settings, &live.topics, watched, &sender) {
+                tracing::warn!(%error, service = id, "a live graph ends");
+            }
+        })
+        .map_err(|_| Problem::overloaded("no thread is left"))?;
+    let events = stream::unfold(receiver, |mut receiver| async move {
+        let news = receiver.recv().await?;
+        let data = serde_json::to_string(&news).unwrap_or_default();
+        Some((Sent::default().event("news").data(data), receiver))
+    });
+    Ok(answer(events))
 }
 
 #[derive(Deserialize)]

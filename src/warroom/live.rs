@@ -19,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::feed::Feed;
 use crate::bus::Settings;
@@ -44,6 +45,9 @@ const BEAT: Duration = Duration::from_secs(5);
 /// After the bus has failed.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// Live graphs at once.
+const EDGES: usize = 32;
+
 /// What was read from the topics.
 pub struct Knowledge {
     /// How services are.
@@ -62,6 +66,8 @@ pub struct Live {
     pub topics: Topics,
     /// For the streams.
     pub feed: Feed,
+    /// Places for live graphs, each of which reads a partition.
+    pub edges: Arc<Semaphore>,
     knowledge: RwLock<Option<Arc<Knowledge>>>,
     is_following: AtomicBool,
     stop: AtomicBool,
@@ -74,6 +80,7 @@ impl Live {
             settings: settings.clone(),
             topics: topics.clone(),
             feed: Feed::new(now_ms()),
+            edges: Arc::new(Semaphore::new(EDGES)),
             knowledge: RwLock::default(),
             is_following: AtomicBool::new(false),
             stop: AtomicBool::new(false),

@@ -3,11 +3,13 @@
 //!
 //! - [`live`]: follows the topics on a thread of its own; many may read what it knows.
 //! - [`feed`]: tells every open stream what is new; a stream that was cut off goes on where it was.
+//! - [`edge`]: the newest readings of one series and its window, for a graph.
 //! - [`api`]: the paths under `/api/v1`, and who may ask for them.
 //!
 //! Started by `ops warroom`.
 
 pub mod api;
+pub mod edge;
 pub mod feed;
 pub mod live;
 

@@ -72,7 +72,11 @@ impl Room {
     }
 
     fn stream(&self, last: Option<&str>) -> Stream<'_> {
-        let request = self.get("/api/v1/stream");
+        self.stream_of("/api/v1/stream", last)
+    }
+
+    fn stream_of(&self, path: &str, last: Option<&str>) -> Stream<'_> {
+        let request = self.get(path);
         let request = last.iter().fold(request, |request, last| request.header("last-event-id", *last));
         let response = self.send(request);
         assert_eq!(response.status(), StatusCode::OK);
@@ -177,6 +181,15 @@ fn what_happens_is_told_and_can_be_asked_for() {
         let n: u64 = points.as_array()?.iter().filter_map(|point| point["n"].as_u64()).sum();
         (n == 25).then_some(())
     });
+
+    let mut edge = room.stream_of("/api/v1/services/Scanner/live?sensor=queue_time_seconds", None);
+    let mut seen = 0;
+    while seen < 25 {
+        seen += edge.next().unwrap().data["readings"].as_array().unwrap().len();
+    }
+    emit(&at, "39", 1);
+    edge.until(|sent| sent.data["readings"].as_array().unwrap().iter().any(|point| point["value"] == 39.0));
+    drop(edge);
 
     let before = room.json(room.get("/api/v1/incidents")).1["incidents"].clone();
     room = Room::open(&at, Tokens::default());
