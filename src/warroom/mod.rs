@@ -4,11 +4,13 @@
 //! - [`live`]: follows the topics on a thread of its own; many may read what it knows.
 //! - [`feed`]: tells every open stream what is new; a stream that was cut off goes on where it was.
 //! - [`edge`]: the newest readings of one series and its window, for a graph.
+//! - [`assets`]: the pages.
 //! - [`api`]: the paths under `/api/v1`, and who may ask for them.
 //!
 //! Started by `ops warroom`.
 
 pub mod api;
+mod assets;
 pub mod edge;
 pub mod feed;
 pub mod live;
@@ -57,6 +59,7 @@ impl WarRoom {
         let gate = Gate::new(address, tokens)?;
         let live = Arc::new(Live::new(settings, topics));
         let router = gate.protect(api::router(live.clone())).merge(telemetry::http::router(live.clone()));
+        let router = router.merge(assets::router());
         let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
         let options = Options { threads: THREADS, limits, ..Options::new("war room", address) };
         let server = Server::start(options, router)?;
