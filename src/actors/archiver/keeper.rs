@@ -312,7 +312,7 @@ fn entry(message: &Message<'_>) -> Entry {
         offset: message.offset(),
         timestamp: message.timestamp().ms().unwrap_or(-1),
         key: message.key().map(<[u8]>::to_vec),
-        value: message.value().map(<[u8]>::to_vec),
+        value: message.bytes().map(<[u8]>::to_vec),
         headers: message.headers().into_iter().map(header).collect(),
     }
 }
