@@ -17,14 +17,22 @@
 //! - [`telemetry`]: log events and metrics of our own.
 //! - [`torture`]: crashes and missing guards for tests; nothing without its cargo feature.
 //! - [`cli`]: one file per command.
+//!
+//! Without the cargo feature `service` there is only what a program needs that emits and asks: [`model`], [`spec`],
+//! [`codec`], [`window`], [`bus`], [`vault`] and [`sdk`].
 
+#[cfg(feature = "service")]
 pub mod actors;
+#[cfg(feature = "service")]
 pub mod bench;
 pub mod bus;
+#[cfg(feature = "service")]
 pub mod cli;
 pub mod codec;
+#[cfg(feature = "service")]
 pub mod local;
 pub mod model;
+#[cfg(feature = "service")]
 pub mod processor;
 pub mod sdk;
 pub mod spec;
@@ -32,4 +40,5 @@ pub mod telemetry;
 pub mod torture;
 pub mod vault;
 pub mod window;
+#[cfg(feature = "service")]
 pub mod world;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Rooms that must stay pure: no bus, no runtime, no clock, no logging.
 const PURE: [&str; 14] = [
@@ -101,6 +102,33 @@ fn rooms_know_only_what_lies_below_them() {
     ]
     .concat();
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// What a wheel carries into a stranger's process is only what it needs; an allocator that overrides `malloc` there
+/// would be the end of it.
+#[test]
+fn who_only_emits_and_asks_gets_no_services_no_http_and_no_allocator() {
+    let tree = |features: &[&str]| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args([
+            "tree",
+            "--offline",
+            "--locked",
+            "--prefix",
+            "none",
+            "--edges",
+            "normal,build",
+            "--format",
+            "{lib}",
+        ]);
+        let output = cargo.args(features).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let heavy = ["kube", "axum", "hyper", "reqwest", "lettre", "rustls", "clap", "mimalloc", "tracing_subscriber"];
+    let found = |tree: &str| heavy.iter().filter(|name| tree.lines().any(|line| line == **name)).count();
+    assert_eq!(found(&tree(&["--package", "hms-ops", "--no-default-features"])), 0);
+    assert_eq!(found(&tree(&["--package", "hms-ops"])), heavy.len(), "the control: they are there by default");
 }
 
 #[test]

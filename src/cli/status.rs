@@ -43,7 +43,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (settings, topics) = args.connect.reach("ops-status")?;
     let mut board = Board::open(&settings, &topics, args.id.as_deref())?;
-    let statuses = board.statuses(now_ms());
+    let statuses = board.view().statuses(now_ms());
     show(args, &board, &statuses)?;
     if args.watch {
         match watch(args, &mut board, statuses)? {}
@@ -56,7 +56,7 @@ fn watch(args: &Args, board: &mut Board, mut shown: Vec<Status>) -> anyhow::Resu
     loop {
         let began = Instant::now();
         let news = board.wait(REFRESH)?;
-        let now = board.statuses(now_ms());
+        let now = board.view().statuses(now_ms());
         // Silence is news too: a processor that is gone sends none.
         if news || !now.iter().map(essence).eq(shown.iter().map(essence)) {
             show(args, board, &now)?;
@@ -96,7 +96,8 @@ fn show(args: &Args, board: &Board, statuses: &[Status]) -> anyhow::Result<()> {
         if statuses.is_empty() {
             eprintln!("no service is registered");
         }
-        let strangers: Vec<_> = board.strangers(now_ms()).iter().map(|(reason, n)| format!("{n} {reason}")).collect();
+        let strangers: Vec<_> =
+            board.view().strangers(now_ms()).iter().map(|(reason, n)| format!("{n} {reason}")).collect();
         if !strangers.is_empty() {
             eprintln!("rejected in the last hour, of no registered service: {}", strangers.join(", "));
         }

@@ -1,6 +1,9 @@
 //! Log events, metrics and the host's clock, for everything that is not pure.
 
 pub mod clock;
+#[cfg(feature = "service")]
 pub mod http;
+#[cfg(feature = "service")]
 pub mod log;
+#[cfg(feature = "service")]
 pub mod processor;

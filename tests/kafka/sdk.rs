@@ -139,7 +139,7 @@ impl Drop for Processor {
 fn wait_for(board: &mut Board, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let status = board.statuses(now_ms()).pop().unwrap();
+        let status = board.view().statuses(now_ms()).pop().unwrap();
         if wanted(&status) {
             return status;
         }

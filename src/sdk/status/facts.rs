@@ -1,7 +1,7 @@
 //! What was read from the topics, the last of each. Decides nothing and forgets what nobody will ask for.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::Refusal;
 use crate::bus::Message;
@@ -12,7 +12,9 @@ use crate::model::incident::{EventKind, IncidentEvent};
 use crate::model::rejected::Rejected;
 use crate::model::spec::Spec;
 use crate::model::state::{PartitionRecord, Rollup, ServiceRecord};
+use crate::sdk::Catalog;
 use crate::sdk::actions::Frozen;
+use crate::sdk::measure::Measured;
 use crate::spec;
 
 /// Events of a service that are kept: more than can happen between two cuts.
@@ -33,23 +35,58 @@ pub(super) struct LastCut {
 }
 
 /// A service at its last cut.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Service {
     pub record: ServiceRecord,
-    /// The active one, if this release understands it.
-    pub spec: Option<Spec>,
+    /// See [`Facts::spec`].
+    spec: OnceLock<Option<Arc<Spec>>>,
+    /// Of the window that ends at a clock, with the rollups up to a position: worked out once a cut, not once a look.
+    measured: Mutex<Option<((i64, i64), Measured)>>,
+}
+
+impl Service {
+    fn text(&self) -> Option<&str> {
+        self.record.active.as_ref().map(|active| active.spec.as_str())
+    }
+
+    /// What was measured at `cut` (clock, position of the last rollup).
+    pub fn measured(&self, cut: (i64, i64), measure: impl FnOnce() -> Measured) -> Measured {
+        let mut kept = self.measured.lock().unwrap_or_else(PoisonError::into_inner);
+        match *kept {
+            Some((of, measured)) if of == cut => measured,
+            _ => kept.insert((cut, measure())).1,
+        }
+    }
+}
+
+/// Rollups of each service's window and a little more, in the order of their cuts.
+#[derive(Debug, Default)]
+pub(super) struct Rollups(HashMap<Arc<str>, VecDeque<Rollup>>);
+
+impl Rollups {
+    fn take(&mut self, rollup: Rollup, window_ms: i64) {
+        let kept = self.0.entry(rollup.service.clone()).or_default();
+        // Late readings of the window lie in cuts that are younger than it.
+        let through = rollup.cut_clock.saturating_sub(window_ms).saturating_sub(60_000);
+        while kept.front().is_some_and(|old| old.cut_clock < through) {
+            kept.pop_front();
+        }
+        kept.push_back(rollup);
+    }
 }
 
 /// See the module.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Facts {
     /// Partitions of `ops.metrics`.
     partitions: i32,
     cuts: BTreeMap<i32, LastCut>,
-    services: BTreeMap<ServiceId, Service>,
-    rollups: BTreeMap<Arc<str>, VecDeque<Rollup>>,
-    events: BTreeMap<ServiceId, VecDeque<IncidentEvent>>,
-    actions: BTreeMap<ServiceId, VecDeque<ActionEvent>>,
+    services: HashMap<ServiceId, Service>,
+    /// Specs as registered: mostly the active ones, and read already.
+    registered: HashMap<ServiceId, Arc<Spec>>,
+    rollups: Rollups,
+    events: HashMap<ServiceId, VecDeque<IncidentEvent>>,
+    actions: HashMap<ServiceId, VecDeque<ActionEvent>>,
     frozen: Frozen,
     rejected: VecDeque<Refusal>,
 }
@@ -59,13 +96,20 @@ impl Facts {
         Self {
             partitions,
             cuts: BTreeMap::new(),
-            services: BTreeMap::new(),
-            rollups: BTreeMap::new(),
-            events: BTreeMap::new(),
-            actions: BTreeMap::new(),
+            services: HashMap::new(),
+            registered: HashMap::new(),
+            rollups: Rollups::default(),
+            events: HashMap::new(),
+            actions: HashMap::new(),
             frozen: Frozen::default(),
             rejected: VecDeque::new(),
         }
+    }
+
+    /// What is registered now.
+    pub fn register(&mut self, catalog: &Catalog) {
+        let specs = catalog.entries().filter_map(|(id, entry)| Some((id.clone(), Arc::new(entry.spec.clone().ok()?))));
+        self.registered = specs.collect();
     }
 
     pub fn take_state(&mut self, message: &Message<'_>) {
@@ -83,13 +127,14 @@ impl Facts {
                 self.cuts.insert(record.partition, LastCut { record, appended });
             }
             StateRecord::Service(record) => {
-                let known = self.services.get(&record.service);
-                let text = record.active.as_ref().map(|active| active.spec.as_str());
+                let mut service = Service { record, spec: OnceLock::new(), measured: Mutex::default() };
                 // Most records change machines, not the spec: it is not read again and again.
-                let same = known.and_then(|known| known.spec.as_ref()).filter(|spec| Some(&*spec.text) == text);
-                let parse = |text| spec::parse(text).ok().map(|checked| checked.spec);
-                let spec = same.cloned().or_else(|| text.and_then(parse));
-                self.services.insert(record.service.clone(), Service { record, spec });
+                if let Some(known) = self.services.get_mut(&service.record.service)
+                    && known.text() == service.text()
+                {
+                    service.spec = std::mem::take(&mut known.spec);
+                }
+                self.services.insert(service.record.service.clone(), service);
             }
         }
     }
@@ -101,15 +146,25 @@ impl Facts {
     }
 
     pub fn rollup(&mut self, rollup: Rollup) {
-        let window = self.services.get(&*rollup.service).and_then(|service| service.spec.as_ref());
-        let window_ms = window.map_or(0, |spec| spec.window_ms);
-        let kept = self.rollups.entry(rollup.service.clone()).or_default();
-        // Late readings of the window lie in cuts that are younger than it.
-        let through = rollup.cut_clock.saturating_sub(window_ms).saturating_sub(60_000);
-        while kept.front().is_some_and(|old| old.cut_clock < through) {
-            kept.pop_front();
+        let window_ms = self.window_ms(&rollup.service);
+        self.rollups.take(rollup, window_ms);
+    }
+
+    /// The same for a thread of its own, which joins what it took by [`Self::join`].
+    pub fn set_aside(&self, message: &Message<'_>, rollups: &mut Rollups) {
+        if let Some(Ok(rollup)) = message.value().map(codec::state::decode_rollup) {
+            let window_ms = self.window_ms(&rollup.service);
+            rollups.take(rollup, window_ms);
         }
-        kept.push_back(rollup);
+    }
+
+    /// Rollups of services that had none here.
+    pub fn join(&mut self, rollups: Rollups) {
+        self.rollups.0.extend(rollups.0);
+    }
+
+    fn window_ms(&self, service: &str) -> i64 {
+        self.services.get(service).and_then(|service| self.spec(service)).map_or(0, |spec| spec.window_ms)
     }
 
     /// The kind of the event that was taken.
@@ -169,9 +224,19 @@ impl Facts {
         self.services.get(service)
     }
 
+    /// The active spec of a service, if this release understands it. Read when it is first asked for.
+    pub fn spec<'a>(&self, service: &'a Service) -> Option<&'a Spec> {
+        let read = || {
+            let text = service.text()?;
+            let registered = self.registered.get(&service.record.service).filter(|spec| &*spec.text == text);
+            registered.cloned().or_else(|| spec::parse(text).ok().map(|checked| Arc::new(checked.spec)))
+        };
+        service.spec.get_or_init(read).as_deref()
+    }
+
     /// Rollups of a service's window and a little more, in the order of their cuts.
     pub fn rollups(&self, service: &ServiceId) -> impl Iterator<Item = &Rollup> {
-        self.rollups.get(service.as_str()).into_iter().flatten()
+        self.rollups.0.get(service.as_str()).into_iter().flatten()
     }
 
     pub fn events(&self, service: &ServiceId) -> impl Iterator<Item = &IncidentEvent> {
@@ -202,7 +267,7 @@ impl Facts {
     pub fn windows_since(&self, partitions: &[i32], ahead_ms: i64) -> Vec<(i32, i64)> {
         let window = |partition: i32| {
             let here = self.services.iter().filter(|(id, _)| id.home(self.partitions) == partition);
-            here.filter_map(|(_, service)| Some(service.spec.as_ref()?.window_ms)).max().unwrap_or(0)
+            here.filter_map(|(_, service)| Some(self.spec(service)?.window_ms)).max().unwrap_or(0)
         };
         self.cuts_since(partitions)
             .into_iter()

@@ -1,41 +1,35 @@
-//! How services are: the read model behind `ops status`.
+//! How services are: the read model behind `ops status` and the HTTP API.
 //!
 //! Reads what the processor and the actors have published and shows it as of the last cut of the service's
 //! partition (about 10 s), incidents as of now. It judges nothing: verdicts and phases are the processor's. What is
 //! not known is `unknown`, never green.
 //!
+//! - [`Board`]: follows the topics; [`View`]: what it knows, for as many readers as you like.
 //! - [`tail`]: follows a topic; [`facts`]: what was read; [`view`]: facts -> [`Status`], pure.
 
+mod board;
 mod facts;
 pub(super) mod tail;
 mod view;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Catalog, Error, now_ms};
+use super::{Error, now_ms};
 use crate::bus::{self, Offsets, Settings};
 use crate::model::action::ActionEvent;
-use crate::model::incident::EventKind;
 use crate::model::reading::RejectReason;
 use crate::model::topics::Topics;
 use crate::model::{IncidentId, ServiceId, SpecHash};
+pub use board::{Board, View};
 use facts::Facts;
-use tail::Tail;
 
 /// How far back actions and rejected readings are shown, ms.
 const ACTIONS_MS: i64 = 24 * 3_600_000;
 const REJECTED_MS: i64 = 3_600_000;
 /// A full cut of `ops.state` is written once an hour: so far back there is one, if the processor runs.
 const FULL_CUT_MS: i64 = 2 * 3_600_000;
-/// A reading may carry a time so far ahead of its append time, ms; with room.
-const AHEAD_MS: i64 = 10_000;
-/// Rejected readings of all partitions together that are looked at.
-const REJECTED_RECORDS: i64 = 10_000;
-/// How long other topics than the one that is waited for may hold up a look for news.
-const GLANCE: Duration = Duration::from_millis(5);
 
 /// How the objective stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -153,110 +147,6 @@ pub struct Refusal {
     service: Option<String>,
 }
 
-/// See the module. Follows the topics; [`Board::statuses`] shows what it knows.
-pub struct Board {
-    settings: Settings,
-    topics: Topics,
-    offsets: Offsets,
-    only: Option<ServiceId>,
-    catalog: Catalog,
-    facts: Facts,
-    state: Tail,
-    rollups: Tail,
-    incidents: Tail,
-    actions: Tail,
-    rejected: Tail,
-}
-
-impl Board {
-    /// Reads how all services are, or one.
-    ///
-    /// # Errors
-    /// [`Error::UnknownService`]; the bus.
-    pub fn open(settings: &Settings, topics: &Topics, service: Option<&str>) -> Result<Self, Error> {
-        let offsets = Offsets::new(settings)?;
-        let catalog = Catalog::read(settings, &offsets, topics)?;
-        let only = service.map(|name| catalog.get(name).map(|(id, _)| id.clone())).transpose()?;
-        let count = offsets.partitions(&topics.metrics)?;
-        let partitions = only.as_ref().map_or_else(|| (0..count).collect(), |id| vec![id.home(count)]);
-        let mut facts = Facts::new(count);
-        let now = now_ms();
-        let state = tail::state(settings, &offsets, &topics.state, &partitions, now - FULL_CUT_MS, &mut facts)?;
-        let since = |back: i64| partitions.iter().map(move |partition| (*partition, now - back));
-        let windows = facts.windows_since(&partitions, AHEAD_MS);
-        let follow = |topic: &str, since| Tail::since(settings, &offsets, topic, since);
-        let mut board = Self {
-            rollups: follow(&topics.rollups, windows)?,
-            incidents: follow(&topics.incidents, facts.cuts_since(&partitions))?,
-            // All of it: a freeze holds until somebody thaws it, however long ago it was.
-            actions: follow(&topics.actions, since(now).collect())?,
-            rejected: Tail::last(
-                settings,
-                &offsets,
-                &topics.rejected,
-                (0..count).map(|partition| (partition, now - REJECTED_MS)),
-                REJECTED_RECORDS / i64::from(count),
-            )?,
-            settings: settings.clone(),
-            topics: topics.clone(),
-            offsets,
-            only,
-            catalog,
-            facts,
-            state,
-        };
-        board.catch_up()?;
-        Ok(board)
-    }
-
-    /// Reads every topic to its end, `ops.state` last: an event that it holds already is not counted again, and
-    /// one that it does not hold yet is.
-    fn catch_up(&mut self) -> Result<(), bus::Error> {
-        let Self { offsets, facts, state, rollups, incidents, actions, rejected, .. } = self;
-        rollups.catch_up(offsets, |message| facts.take_rollup(message))?;
-        actions.catch_up(offsets, |message| facts.take_action(message))?;
-        rejected.catch_up(offsets, |message| facts.take_rejected(message))?;
-        incidents.catch_up(offsets, |message| drop(facts.take_incident(message)))?;
-        state.catch_up(offsets, |message| facts.take_state(message))
-    }
-
-    /// Waits up to `timeout` for something new. Was there anything?
-    ///
-    /// # Errors
-    /// The bus.
-    pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
-        let Self { facts, state, rollups, incidents, actions, rejected, .. } = self;
-        let mut catalog_moved = false;
-        let mut news = incidents.glance(timeout, |message| {
-            let kind = facts.take_incident(message);
-            catalog_moved |= matches!(kind, Some(EventKind::SpecActivated { .. } | EventKind::SpecRetired));
-        })?;
-        news |= rollups.glance(GLANCE, |message| facts.take_rollup(message))?;
-        news |= actions.glance(GLANCE, |message| facts.take_action(message))?;
-        news |= rejected.glance(GLANCE, |message| facts.take_rejected(message))?;
-        news |= state.glance(GLANCE, |message| facts.take_state(message))?;
-        if catalog_moved {
-            self.catalog = Catalog::read(&self.settings, &self.offsets, &self.topics)?;
-        }
-        Ok(news)
-    }
-
-    /// Every service that is registered, by id; `now` in ms by the host's clock.
-    pub fn statuses(&self, now: i64) -> Vec<Status> {
-        let wanted = |id: &ServiceId| self.only.as_ref().is_none_or(|only| only == id);
-        let entries = self.catalog.entries().filter(|(id, _)| wanted(id));
-        entries.map(|(id, entry)| view::status(&self.facts, id, &entry.registration.owner, now)).collect()
-    }
-
-    /// Rejected readings of the last hour that belong to no registered service, by reason.
-    pub fn strangers(&self, now: i64) -> BTreeMap<RejectReason, u64> {
-        let registered = |name: &str| self.catalog.get(name).is_ok();
-        let refusals = self.facts.rejected_since(now - REJECTED_MS);
-        let foreign = refusals.filter(|refusal| !refusal.service.as_deref().is_some_and(registered));
-        view::by_reason(foreign)
-    }
-}
-
 /// How one service is now.
 ///
 /// # Errors
@@ -264,7 +154,7 @@ impl Board {
 pub fn status(settings: &Settings, topics: &Topics, service: &str) -> Result<Status, Error> {
     let board = Board::open(settings, topics, Some(service))?;
     let unknown = || Error::UnknownService(super::UnknownService { name: service.to_owned(), near: None });
-    board.statuses(now_ms()).pop().ok_or_else(unknown)
+    board.view().statuses(now_ms()).pop().ok_or_else(unknown)
 }
 
 /// The hash of the spec by which the processor judges a service, as of its last cut.

@@ -21,7 +21,7 @@ pub(in crate::sdk) struct Tail {
 
 impl Tail {
     /// From the given offsets.
-    fn from(settings: &Settings, topic: &str, starts: Vec<(i32, i64)>) -> Result<Self, Error> {
+    pub fn from(settings: &Settings, topic: &str, starts: Vec<(i32, i64)>) -> Result<Self, Error> {
         let partitions = starts.iter().map(|(partition, _)| *partition).collect();
         let reader = Reader::open(settings, topic, Isolation::Committed, starts)?;
         Ok(Self { reader, topic: topic.to_owned(), partitions })
@@ -47,6 +47,11 @@ impl Tail {
         };
         let starts = since.into_iter().map(start).collect::<Result<_, Error>>()?;
         Self::from(settings, topic, starts)
+    }
+
+    /// The next offset to be read of each partition.
+    pub fn positions(&self) -> Vec<(i32, i64)> {
+        self.reader.positions().iter().map(|(partition, offset)| (*partition, *offset)).collect()
     }
 
     /// Takes everything that the topic holds now.

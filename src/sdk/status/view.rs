@@ -59,7 +59,7 @@ pub(super) fn status(facts: &Facts, id: &ServiceId, owner: &str, now: i64) -> St
 fn fill(status: &mut Status, facts: &Facts, (cut, service, active): (&LastCut, &Service, &ActiveRecord), now: i64) {
     let clock = cut.record.clock;
     status.as_of = clock;
-    let Some(spec) = &service.spec else { return };
+    let Some(spec) = facts.spec(service) else { return };
     status.owner.clone_from(&spec.owner);
 
     let mut verdict = active.verdict;
@@ -82,7 +82,7 @@ fn fill(status: &mut Status, facts: &Facts, (cut, service, active): (&LastCut, &
     let newest = rollups.iter().filter(|rollup| rollup.n > 0).map(|rollup| rollup.last_ts).max();
     status.age_ms = newest.map(|ts| now.saturating_sub(ts).max(0));
     if let (Some(slo), Some(clock)) = (&spec.slo, clock) {
-        count(status, spec, slo, &rollups, clock);
+        count(status, service, (spec, slo), &rollups, clock);
     }
 
     let is_old = |ms: i64| now.saturating_sub(ms) > STALE_MS;
@@ -153,10 +153,11 @@ fn happened(
 }
 
 /// The counts and the estimate at the last instant before the cut.
-fn count(status: &mut Status, spec: &Spec, slo: &Slo, rollups: &[&Rollup], clock: i64) {
+fn count(status: &mut Status, service: &Service, (spec, slo): (&Spec, &Slo), rollups: &[&Rollup], clock: i64) {
     let to = clock.saturating_sub(spec.lateness_ms).div_euclid(spec.step_ms) * spec.step_ms;
     let after = to.saturating_sub(spec.window_ms);
-    let measured = Measured::of(rollups, (after, to), slo.objective_ppm);
+    let cut = (clock, rollups.last().map_or(-1, |rollup| rollup.cut_position));
+    let measured = service.measured(cut, || Measured::of(rollups, (after, to), slo.objective_ppm));
     status.p95_estimate = measured.p95_estimate;
     status.n = Some(measured.n);
     status.over = Some(measured.over);
