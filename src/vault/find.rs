@@ -11,7 +11,6 @@ use super::decode::Decode;
 use super::error::VaultError;
 use super::segment::{Entry, LogId};
 use crate::codec::ids::Ids;
-use crate::codec::ids::Ids;
 
 /// What to look for. `Query::default()` is everything.
 #[derive(Clone, Debug, Default)]
