@@ -11,6 +11,7 @@
 //! - [`actors`]: guard -> act -> outcome, once for all actors; autoscaler, pager, archiver.
 //! - [`world`]: drivers: Kubernetes, webhook.
 //! - [`vault`]: HMS-DTA, the archive.
+//! - [`registry`]: the schema registry: subjects, ids, what is asked of it.
 //! - [`sdk`]: what a user does with the bus: register, emit, ask for the status.
 //! - [`local`]: a single-node Apache Kafka and the demo's world, for demo and tests.
 //! - [`bench`]: `ops bench`: how fast, at which cost, beside the bare client and beside others.
@@ -36,6 +37,8 @@ pub mod local;
 pub mod model;
 #[cfg(feature = "service")]
 pub mod processor;
+#[cfg(feature = "service")]
+pub mod registry;
 pub mod sdk;
 pub mod spec;
 pub mod telemetry;

@@ -81,6 +81,8 @@ named! {
 named! {
     /// A guard that can be taken away.
     Sabotage {
+        /// Processor: a schema id that the registry has not explained yet is a dead letter.
+        UnknownIdsRejected = "unknown_ids_rejected",
         /// Bus: a commit that the client calls abortable is followed by an abort, although it may be on its way.
         AbortAfterCommit = "abort_after_commit",
         /// Bus: a producer is used on although a request of its last transaction may still arrive.

@@ -56,6 +56,8 @@ mod pager_channels;
 mod pager_faults;
 #[path = "kafka/processor.rs"]
 mod processor;
+#[path = "kafka/registry.rs"]
+mod registry;
 #[path = "rig/mod.rs"]
 mod rig;
 #[path = "kafka/sdk.rs"]

@@ -84,7 +84,7 @@ fn part(ground: &Ground, topic: &str, mut is_steady: impl FnMut(&Message<'_>) ->
         let headers = message.headers();
         let headers = headers.iter().map(|header| header.name.len() + header.value.map_or(0, <[u8]>::len));
         let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        let bytes = (length(message.key()) + length(message.value()) + headers.sum::<usize>()) as u64;
+        let bytes = (length(message.key()) + length(message.bytes()) + headers.sum::<usize>()) as u64;
         part.records += 1;
         part.bytes += bytes;
         part.steady_bytes += if is_steady(message)? { bytes } else { 0 };

@@ -9,6 +9,7 @@
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use super::rebalance::{Demand, Demands, Rebalance};
 use super::record::{Committed, Message, PartitionOffset, metadata_of, number, offset_list, partition_list};
 use super::settings::Settings;
 use super::verdict::Verdict;
+use crate::codec::ids::Ids;
 
 /// Which member of which group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +67,7 @@ pub struct GroupConsumer {
     offsets: Offsets,
     topic: String,
     owned: RefCell<Holdings>,
+    ids: Arc<Ids>,
     /// As long as we are in the group.
     _watch: Watch,
 }
@@ -85,7 +88,8 @@ impl GroupConsumer {
         let watch = Watch::start(settings, topic, member)?;
         let intake = ManuallyDrop::new(RefCell::new(Intake::new(&client)?));
         let client = ManuallyDrop::new(client);
-        Ok(Self { intake, client, offsets, topic: topic.to_owned(), owned: RefCell::default(), _watch: watch })
+        let (topic, ids) = (topic.to_owned(), settings.ids());
+        Ok(Self { intake, client, offsets, topic, owned: RefCell::default(), ids, _watch: watch })
     }
 
     /// The topic.
@@ -137,7 +141,7 @@ impl GroupConsumer {
             match taken {
                 Taken::Record(message) => {
                     if owned.pass(message.partition(), message.offset()) {
-                        return Ok(Some(Event::Record(message)));
+                        return Ok(Some(Event::Record(message.unframed(&self.ids))));
                     }
                 }
                 // Not asked for.

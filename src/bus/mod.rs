@@ -3,6 +3,7 @@
 //! - [`settings`]: which cluster, and which client settings may be passed through.
 //! - [`verdict`], [`error`]: every client error becomes one of five things to do.
 //! - [`record`]: what goes out ([`Record`]) and what comes in ([`Message`]).
+//! - [`frames`]: schema ids, where there is a registry: values go out framed and come in without.
 //! - [`transaction`]: the exactly-once producer; one object owns the transaction. [`outbox`]: its owner goes on while
 //!   a transaction ends.
 //! - [`group`]: the consumer that shares partitions with its group; [`rebalance`] says who owns what.
@@ -20,6 +21,7 @@ pub mod bare;
 pub mod bulk;
 mod context;
 pub mod error;
+pub mod frames;
 pub mod group;
 mod holdings;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub mod verdict;
 
 pub use admin::{Admin, TopicSpec, TopicState, ping};
 pub use error::Error;
+pub use frames::{Frames, Schemas};
 pub use group::{Event, GroupConsumer, GroupMetadata, Member};
 pub use offsets::{Offsets, Watermarks};
 pub use outbox::{End, Outbox};

@@ -4,7 +4,7 @@
 //! processor does not use it for anything that has to be exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as native;
@@ -15,6 +15,7 @@ use super::context::{Deliveries, UNNOTED};
 use super::error::{Error, Place};
 use super::record::Record;
 use super::settings::Settings;
+use crate::codec::ids::Ids;
 
 /// What became of the records since the last flush.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub struct Producer {
     max_in_flight: usize,
     /// Topics that are known to exist.
     known: RwLock<BTreeSet<String>>,
+    ids: Arc<Ids>,
 }
 
 impl Producer {
@@ -52,7 +54,7 @@ impl Producer {
             .producer()
             .create_with_context(Deliveries::default())
             .map_err(Error::client("creating a producer", Place::none()))?;
-        Ok(Self { client, max_in_flight: max_in_flight.max(1), known: RwLock::default() })
+        Ok(Self { client, max_in_flight: max_in_flight.max(1), known: RwLock::default(), ids: settings.ids() })
     }
 
     /// Asks the cluster for a topic before the first record for it. The client by itself would take a second to
@@ -81,7 +83,8 @@ impl Producer {
     pub fn send(&self, record: &Record<'_>, timeout: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + timeout;
         self.look_up(record.topic, timeout)?;
-        let mut outgoing = record.outgoing(UNNOTED);
+        let framed = record.value.and_then(|value| self.ids.frame(value));
+        let mut outgoing = record.framed(framed.as_deref()).outgoing(UNNOTED);
         loop {
             let refused = if self.in_flight() < self.max_in_flight {
                 match self.client.send(outgoing) {

@@ -5,6 +5,7 @@
 //! the position. Without ends it follows the log for ever.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
@@ -20,6 +21,7 @@ use super::offsets::{Offsets, Watermarks};
 use super::record::Message;
 use super::settings::Settings;
 use super::verdict::Verdict;
+use crate::codec::ids::Ids;
 
 /// Which records are seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,7 @@ pub struct Reader {
     positions: BTreeMap<i32, i64>,
     /// The offset before which each partition is to be read; partitions that were read to it are gone from here.
     ends: Option<BTreeMap<i32, i64>>,
+    ids: Arc<Ids>,
 }
 
 impl Reader {
@@ -81,7 +84,7 @@ impl Reader {
             list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(failed())?;
         }
         client.assign(&list).map_err(failed())?;
-        Ok(Self { intake, client, topic: topic.to_owned(), positions, ends: None })
+        Ok(Self { intake, client, topic: topic.to_owned(), positions, ends: None, ids: settings.ids() })
     }
 
     /// Reads all that the topic's partitions hold now.
@@ -137,7 +140,7 @@ impl Reader {
                     let (partition, offset) = (message.partition(), message.offset());
                     self.positions.insert(partition, offset + 1);
                     if is_wanted(self.ends.as_mut(), partition, offset) {
-                        return Ok(Next::Record(message));
+                        return Ok(Next::Record(message.unframed(&self.ids)));
                     }
                 }
                 Some(Taken::End { partition, offset }) => {

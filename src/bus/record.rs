@@ -14,6 +14,7 @@ use rdkafka::producer::BaseRecord;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::{Error, Place};
+use crate::codec::ids::Ids;
 
 /// A record to be sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,7 +34,12 @@ pub struct Record<'a> {
     pub timestamp_ms: Option<i64>,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// The same with another form of its value, if there is one.
+    pub(super) fn framed(&self, value: Option<&'a [u8]>) -> Self {
+        Self { value: value.or(self.value), ..*self }
+    }
+
     /// The headers in the client's form.
     fn native_headers(&self) -> Option<OwnedHeaders> {
         if self.headers.is_empty() {
@@ -47,7 +53,7 @@ impl Record<'_> {
     }
 
     /// The record as the client takes it; `mark` comes back with its delivery.
-    pub(super) fn outgoing(&self, mark: usize) -> BaseRecord<'_, [u8], [u8], usize> {
+    pub(super) fn outgoing(&self, mark: usize) -> BaseRecord<'a, [u8], [u8], usize> {
         BaseRecord {
             topic: self.topic,
             partition: Some(self.partition),
@@ -107,6 +113,8 @@ pub struct Header<'a> {
 /// end would wait for ever for the message's.
 pub struct Message<'a> {
     native: NonNull<native::rd_kafka_message_t>,
+    /// The value in single-object encoding, if it came in another.
+    unframed: Option<Box<Vec<u8>>>,
     of: PhantomData<&'a ()>,
 }
 
@@ -121,7 +129,13 @@ impl<'a> Message<'a> {
     /// # Safety
     /// It is nobody else's, and its client outlives `'a`.
     pub(super) unsafe fn own(native: NonNull<native::rd_kafka_message_t>, of: PhantomData<&'a ()>) -> Self {
-        Self { native, of }
+        Self { native, unframed: None, of }
+    }
+
+    /// The same, its value as the codecs of our own topics take it.
+    pub(super) fn unframed(mut self, ids: &Ids) -> Self {
+        self.unframed = self.bytes().and_then(|value| ids.unframe(value)).map(Box::new);
+        self
     }
 
     #[inline]
@@ -177,9 +191,19 @@ impl<'a> Message<'a> {
         unsafe { bytes(fields.key, fields.key_len) }
     }
 
-    /// Value; `None` is a tombstone.
+    /// Value; `None` is a tombstone. What came in the wire format by a schema of our own topics is in single-object
+    /// encoding here; readings, and everything else, are as they are.
     #[inline]
     pub fn value(&self) -> Option<&[u8]> {
+        match &self.unframed {
+            Some(value) => Some(value),
+            None => self.bytes(),
+        }
+    }
+
+    /// The value as it lies in the log, to the byte: for who keeps it or sends it on.
+    #[inline]
+    pub fn bytes(&self) -> Option<&[u8]> {
         let fields = self.fields();
         // SAFETY: as above.
         unsafe { bytes(fields.payload, fields.len) }

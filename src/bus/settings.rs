@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::error::Error;
+use super::frames::Schemas;
 use crate::torture::{self, Sabotage};
 
 /// How long a transaction may stay open before the cluster aborts it.
@@ -102,6 +104,7 @@ pub struct Settings {
     client_id: String,
     overrides: BTreeMap<String, String>,
     secrets: BTreeMap<String, String>,
+    schemas: Option<Arc<dyn Schemas>>,
 }
 
 impl fmt::Debug for Settings {
@@ -156,6 +159,16 @@ impl Settings {
             }
         }
         Ok(self)
+    }
+
+    /// The same where there is a schema registry: what is written names its schema by an id.
+    #[must_use]
+    pub fn with_schemas(self, schemas: Arc<dyn Schemas>) -> Self {
+        Self { schemas: Some(schemas), ..self }
+    }
+
+    pub(super) fn schemas(&self) -> Option<&Arc<dyn Schemas>> {
+        self.schemas.as_ref()
     }
 
     /// The cluster.

@@ -20,6 +20,7 @@
 //! The records' offsets are known after [`TransactionalProducer::flush`], so that they can be committed as
 //! metadata of the same transaction. [`super::outbox`] lets a transaction end while its owner goes on.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as native;
@@ -32,6 +33,7 @@ use super::group::GroupMetadata;
 use super::record::{PartitionOffset, Record, offset_list};
 use super::settings::{Settings, TRANSACTION_TIMEOUT};
 use super::verdict::Verdict;
+use crate::codec::ids::Ids;
 use crate::torture::{self, Point, Sabotage};
 
 /// How long `init_transactions` may take: the coordinator first ends what a predecessor left open.
@@ -74,6 +76,7 @@ pub struct TransactionalProducer {
     state: State,
     /// The client's disturbances when the transaction began.
     calm: u32,
+    ids: Arc<Ids>,
 }
 
 impl TransactionalProducer {
@@ -94,7 +97,13 @@ impl TransactionalProducer {
                 Err(error) => return Err(Error::client("taking over a transactional id", Place::none())(error)),
             }
         }
-        Ok(Self { client, transactional_id: transactional_id.to_owned(), state: State::Idle, calm: 0 })
+        Ok(Self {
+            client,
+            transactional_id: transactional_id.to_owned(),
+            state: State::Idle,
+            calm: 0,
+            ids: settings.ids(),
+        })
     }
 
     /// Whose transactions these are.
@@ -133,7 +142,9 @@ impl TransactionalProducer {
 
     fn enqueue(&mut self, record: &Record<'_>, mark: usize) -> Result<(), Error> {
         self.begin()?;
-        let mut outgoing = record.outgoing(mark);
+        // The only readings within a transaction are strangers', which go home as they are.
+        let framed = record.value.and_then(|value| self.ids.frame_decided(value));
+        let mut outgoing = record.framed(framed.as_deref()).outgoing(mark);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let error = match self.client.send(outgoing) {

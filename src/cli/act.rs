@@ -40,7 +40,7 @@ struct Common {
 
 impl Common {
     fn options(&self, group: String, dry_run: bool, runtime: tokio::runtime::Handle) -> anyhow::Result<frame::Options> {
-        let (bus, topics) = self.connect.reach(&group)?;
+        let (bus, topics) = self.connect.reach_by(&group, self.config.as_deref())?;
         Ok(frame::Options { bus, topics, group, instance: self.instance.clone(), dry_run, runtime })
     }
 }

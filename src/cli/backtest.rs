@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::bus::{Isolation, Next, Offsets, Reader};
+use crate::bus::{Frames, Isolation, Next, Offsets, Reader};
 use crate::cli::connect::Connect;
 use crate::cli::history::{self, Number, Row, format_time};
 use crate::codec;
@@ -173,13 +173,17 @@ fn run_topic(spec: &Arc<Spec>, topic: &str, connect: &Connect) -> anyhow::Result
     let low = offsets.watermarks(topic, home)?.low;
     let mut reader = Reader::open(&settings, topic, Isolation::Committed, [(home, low)])?.until_now(&offsets)?;
     let mut backtest = Backtest::default();
+    let mut frames = Frames::new(&settings, STALL);
     backtest.apply(SpecChange::Register(spec.clone()));
     loop {
         match reader.next(STALL)? {
             Next::Record(message) => {
                 let append = message.timestamp().ms().unwrap_or(0);
-                match codec::reading::decode(message.key(), message.value(), append) {
-                    Ok(reading) if reading.service == spec.id.as_str() => backtest.reading(append, &reading),
+                let (ids, value) = (frames.of(message.bytes())?, message.bytes());
+                match codec::reading::decode_by(ids, message.key(), value, 0, append) {
+                    Ok(reading) if reading.service == spec.id.as_str() && reading.is_named_well() => {
+                        backtest.reading(append, &reading);
+                    }
                     _ => backtest.tick(append),
                 }
             }

@@ -158,7 +158,12 @@ fn measure(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
         None => Some(LocalKafka::start(&Options { profile: Profile::Bench, ..Options::default() })?),
     };
     let brokers = local.as_ref().map_or(given, |kafka| Some(kafka.brokers())).unwrap_or_default().to_owned();
-    let connect = Connect { brokers, topic_prefix: args.topic_prefix.clone(), settings: args.settings.clone() };
+    let connect = Connect {
+        brokers,
+        topic_prefix: args.topic_prefix.clone(),
+        settings: args.settings.clone(),
+        ..Connect::default()
+    };
     let progress = Drawn(RefCell::new(Progress::new()));
     let bench = Bench {
         settings: connect.reach("ops-bench")?.0,

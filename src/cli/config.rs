@@ -43,6 +43,11 @@
 //! dry_run = false
 //! cool_down_seconds = 300                           # else the window of the service
 //!
+//! [registry]                                       # the schema registry; see docs/registry.md
+//! url = "https://registry.example.org"
+//! user = "ops"                                      # basic authentication, if it wants one
+//! password_file = "/run/secrets/registry"           # or password_env
+//!
 //! [alive]                                           # see `cli::alive`
 //! url_env = "OPS_ALIVE_URL"
 //!
@@ -50,7 +55,7 @@
 //! name = "edge"
 //! token_file = "/run/secrets/edge"                  # or token_env
 //! services = ["DCA_*"]                              # ids, BEGINNING* or *
-//! may = ["emit"]                                    # emit, read
+//! may = ["emit"]                                    # emit, read, act
 //! ```
 //!
 //! Addresses and headers may hold tokens: from the environment or a file they never stand in a file that is shared.
@@ -87,6 +92,22 @@ pub struct Config {
     pub alive: AliveConfig,
     /// Who may call what listens.
     pub tokens: Vec<TokenConfig>,
+    /// The schema registry.
+    pub registry: RegistryConfig,
+}
+
+/// The schema registry.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistryConfig {
+    /// Where it is; none is used without it.
+    pub url: Option<String>,
+    /// As whom it is asked.
+    pub user: Option<String>,
+    /// A file with the password.
+    pub password_file: Option<PathBuf>,
+    /// The environment variable with the password, instead.
+    pub password_env: Option<String>,
 }
 
 /// Of `ops act pager`.

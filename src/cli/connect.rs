@@ -1,18 +1,23 @@
 //! The flags of every command that needs the cluster: which one, behind which prefix, with which client settings.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
+use super::config::{Config, RegistryConfig};
 use crate::bus::{Settings, admin};
 use crate::model::topics::Topics;
+use crate::registry::{Access, Lookup};
 
 /// How long a command waits for the cluster before it says that there is none.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which cluster.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct Connect {
     /// The cluster, HOST:PORT[,HOST:PORT...].
     #[arg(long, env = "OPS_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOST:PORT")]
@@ -23,6 +28,15 @@ pub struct Connect {
     /// A setting of the Kafka client (may be repeated). Secrets only as KEY.file=PATH or by the environment.
     #[arg(long = "kafka", value_name = "KEY=VALUE", value_parser = pair)]
     pub settings: Vec<(String, String)>,
+    /// The schema registry, http(s)://HOST:PORT[/PATH]: values name their schemas by its ids then.
+    #[arg(long, env = "OPS_REGISTRY", value_name = "URL")]
+    pub registry: Option<String>,
+    /// As whom it is asked; the password by --registry-password-file, or by OPS_REGISTRY_PASSWORD.
+    #[arg(long, env = "OPS_REGISTRY_USER", value_name = "NAME")]
+    pub registry_user: Option<String>,
+    /// A file that holds the password.
+    #[arg(long, env = "OPS_REGISTRY_PASSWORD_FILE", value_name = "FILE")]
+    pub registry_password_file: Option<PathBuf>,
 }
 
 impl Connect {
@@ -38,15 +52,67 @@ impl Connect {
         Ok((settings, Topics::new(&self.topic_prefix)))
     }
 
-    /// [`Self::settings`] of a cluster that answers.
+    /// [`Self::settings`] of a cluster that answers, and of the schema registry where there is one.
     ///
     /// # Errors
-    /// It does not, or a setting may not be given.
+    /// One of them does not answer, a setting may not be given, our schemas are not registered.
     pub fn reach(&self, client_id: &str) -> anyhow::Result<(Settings, Topics)> {
+        self.reach_by(client_id, None)
+    }
+
+    /// The same with the configuration of a command that has one.
+    ///
+    /// # Errors
+    /// As [`Self::reach`].
+    pub fn reach_by(&self, client_id: &str, config: Option<&Path>) -> anyhow::Result<(Settings, Topics)> {
+        let (settings, topics) = self.reach_cluster(client_id)?;
+        match self.registry(config)? {
+            None => Ok((settings, topics)),
+            Some(access) => {
+                let lookup = Lookup::start(&access, &topics)?;
+                Ok((settings.with_schemas(Arc::new(lookup)), topics))
+            }
+        }
+    }
+
+    /// The same without the registry: nothing is framed.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or a setting may not be given.
+    pub fn reach_cluster(&self, client_id: &str) -> anyhow::Result<(Settings, Topics)> {
         let (settings, topics) = self.settings(client_id)?;
         admin::ping(&settings, PATIENCE)
             .with_context(|| format!("no Kafka answers at {} (--brokers, OPS_BROKERS)", self.brokers))?;
         Ok((settings, topics))
+    }
+
+    /// The schema registry: flags over the environment over the file. Not asked yet.
+    ///
+    /// # Errors
+    /// A file that makes no sense, a password that is not there.
+    pub fn registry(&self, config: Option<&Path>) -> anyhow::Result<Option<Access>> {
+        let environment = |name: &str| std::env::var(name).ok();
+        let path = config.map(Path::to_path_buf).or_else(|| environment("OPS_CONFIG").map(PathBuf::from));
+        let RegistryConfig { url, user, password_file, password_env } = Config::load(path.as_deref())?.registry;
+        let Some(url) = self.registry.clone().filter(|url| !url.is_empty()).or(url) else { return Ok(None) };
+        let Some(user) = self.registry_user.clone().or(user) else { return Ok(Some(Access { url, user: None })) };
+        let file = self.registry_password_file.clone();
+        let from_file = |file: &PathBuf| {
+            let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            anyhow::Ok(text.trim_end().to_owned())
+        };
+        let password = match (file, environment("OPS_REGISTRY_PASSWORD"), &password_file, &password_env) {
+            (Some(file), ..) => from_file(&file)?,
+            (None, Some(password), ..) => password,
+            (None, None, Some(file), None) => from_file(file)?,
+            (None, None, None, Some(name)) => {
+                environment(name).with_context(|| format!("registry.password_env: {name} is not set"))?
+            }
+            _ => bail!(
+                "the schema registry's user {user:?} has no password: give a file that holds it, or OPS_REGISTRY_PASSWORD"
+            ),
+        };
+        Ok(Some(Access { url, user: Some((user, password)) }))
     }
 }
 

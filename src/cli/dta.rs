@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde_json::{Map, Value, json};
 
+use crate::codec::ids::Ids;
 use crate::vault::decode::{ByTopic, Decode};
 use crate::vault::find::{Findings, Found, Lookup, Query, canonical_topic, find, show};
 use crate::vault::{Header, LogId, Vault};
@@ -102,7 +103,8 @@ pub fn run(args: Args) -> anyhow::Result<bool> {
         Command::Show(args) => {
             let (log, offset) = place(&args.place)?;
             let lookup = runtime.block_on(show(&vault, &log, offset))?;
-            print_lookup(&log, offset, lookup, &args, out)
+            let ids = runtime.block_on(vault.ids())?;
+            print_lookup(&log, offset, lookup, &ids, &args, out)
         }
     }
 }
@@ -166,6 +168,7 @@ fn print_lookup(
     log: &LogId,
     offset: i64,
     lookup: Lookup,
+    ids: &Ids,
     args: &ShowArgs,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
@@ -184,7 +187,7 @@ fn print_lookup(
             return Ok(false);
         }
     };
-    let found = Found { log: log.clone(), decoded: ByTopic.decode(&log.topic, &entry), entry };
+    let found = Found { log: log.clone(), decoded: ByTopic.decode(&log.topic, ids, &entry), entry };
     is_closed(if args.raw {
         out.write_all(found.entry.value.as_deref().unwrap_or_default())
     } else if args.json {

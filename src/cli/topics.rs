@@ -2,15 +2,19 @@
 //! a difference is, is decided in `model::topic_files`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 use serde_json::json;
 
 use super::connect::Connect;
 use crate::bus::{Admin, TopicSpec};
 use crate::model::topic_files::{self, Actual, Difference, Overrides, Topic, differences};
+use crate::registry::Client;
+use crate::registry::subjects::{self, subjects};
 
 /// Makes the topics of the cluster as they are declared, or shows where they differ.
 ///
@@ -60,22 +64,36 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         Some(dir) => from_directory(dir, &overrides)?,
         None => topic_files::declared(&overrides),
     };
-    let admin = Admin::new(&options.connect.reach("ops-topics")?.0)?;
+    let (settings, names) = options.connect.reach_cluster("ops-topics")?;
+    let admin = Admin::new(&settings)?;
     let actual = describe(&admin, &topics)?;
     let found = differences(&topics, &actual);
+    let registry = options.connect.registry(None)?.map(|access| Client::new(&access)).transpose()?;
+    let subjects = registry.as_ref().map_or_else(Vec::new, |_| subjects(&names));
+    let schemas = registry.as_ref().map_or(Ok(Vec::new()), |client| subjects::differences(client, &subjects))?;
+    let show_all = || {
+        found.iter().for_each(|(topic, difference)| show(options.json, "topic", topic, difference));
+        schemas.iter().for_each(|(subject, difference)| show(options.json, "subject", subject, difference));
+    };
     match args.command {
         Command::Diff(_) => {
-            found.iter().for_each(|(topic, difference)| show(options.json, topic, difference));
-            Ok(found.is_empty())
+            show_all();
+            Ok(found.is_empty() && schemas.is_empty())
         }
         Command::Apply(_) => {
             if refuse(&found) {
                 return Ok(false);
             }
+            // Before anything is published by them, and before there is a topic to publish to.
+            let refused = registry.as_ref().map_or(Ok(Vec::new()), |client| subjects::apply(client, &subjects))?;
+            if !refused.is_empty() {
+                refused.iter().for_each(|(subject, difference)| eprintln!("refused: {subject} {difference}"));
+                return Ok(false);
+            }
             apply(&admin, &topics, &actual, &found)?;
-            found.iter().for_each(|(topic, difference)| show(options.json, topic, difference));
-            let mended = if found.is_empty() { "nothing to do" } else { "mended" };
-            eprintln!("{mended}: {} topics are as declared", topics.len());
+            show_all();
+            let mended = if found.is_empty() && schemas.is_empty() { "nothing to do" } else { "mended" };
+            eprintln!("{mended}: {} topics and {} subjects are as declared", topics.len(), subjects.len());
             Ok(true)
         }
     }
@@ -147,13 +165,13 @@ fn apply(
     Ok(())
 }
 
-fn show(as_json: bool, topic: &str, difference: &Difference) {
+fn show(as_json: bool, kind: &str, name: &str, difference: &(impl Serialize + Display)) {
     if as_json {
         let mut line = json!(difference);
-        line["topic"] = json!(topic);
+        line[kind] = json!(name);
         println!("{line}");
     } else {
-        println!("{topic} {difference}");
+        println!("{name} {difference}");
     }
 }
 

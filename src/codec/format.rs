@@ -1,7 +1,7 @@
 //! One record type on the bus: its current schema, the released ones, and the header that names a schema.
 //!
-//! Knows nothing of the fields: that is the business of the codecs. A schema registry would find the writer's
-//! schema here, by the id after a first byte `00`.
+//! Knows nothing of the fields: that is the business of the codecs. What begins with `00` instead names its schema by
+//! an id: see [`super::ids`].
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -112,6 +112,11 @@ impl Format {
             let is_ours = value[..begun] == SINGLE_OBJECT[..begun];
             return Err(if is_ours { HeaderFault::Truncated } else { HeaderFault::NotSingleObject });
         };
+        self.datum_by(head, datum)
+    }
+
+    /// The same of a datum whose single-object header is `head`, wherever that stood.
+    pub(super) fn datum_by<'a>(&self, head: &[u8], datum: &'a [u8]) -> Result<Cow<'a, [u8]>, HeaderFault> {
         if head == self.header {
             return Ok(Cow::Borrowed(datum));
         }
@@ -127,8 +132,13 @@ impl Format {
         }
     }
 
-    /// Resolves a datum by an older schema to one by the current schema.
-    fn upgrade(&self, writer: &Schema, datum: &[u8]) -> Result<Vec<u8>, HeaderFault> {
+    /// Is this the header of the current schema or of one that was released?
+    pub(super) fn wrote(&self, header: &[u8; HEADER_LENGTH]) -> bool {
+        *header == self.header || self.released.iter().any(|(released, _)| released == header)
+    }
+
+    /// Resolves a datum by an older schema, or a stranger's, to one by the current schema.
+    pub(super) fn upgrade(&self, writer: &Schema, datum: &[u8]) -> Result<Vec<u8>, HeaderFault> {
         let mut source = Source { rest: datum, ran_dry: false };
         let value = apache_avro::from_avro_datum(writer, &mut source, Some(&self.current));
         // apache-avro takes a string that is cut off for null: the source knows better.
@@ -173,7 +183,7 @@ impl Format {
 }
 
 /// The single-object header of a schema.
-fn header(schema: &Schema) -> [u8; HEADER_LENGTH] {
+pub(super) fn header(schema: &Schema) -> [u8; HEADER_LENGTH] {
     let built = RabinFingerprintHeader::from_schema(schema).build_header();
     built.try_into().expect("two bytes of magic and eight of fingerprint")
 }

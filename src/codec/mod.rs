@@ -4,12 +4,13 @@
 //! order, the datum); readings may be JSON too, told by their first byte. The schemas of `schemas/` are part
 //! of the program. A datum by an older released schema is resolved to the current one first.
 //!
-//! The Confluent wire format (`00`, 4-byte schema id, datum) needs a schema registry and is not spoken yet:
-//! its place is [`format`](mod@format), beside the single-object header. Until then its first byte is
+//! With a schema registry values are in the Confluent wire format instead (`00`, 4-byte schema id, datum): [`ids`]
+//! exchanges the one head for the other by a table that comes in as a value. Without one its first byte is
 //! `unknown_schema`.
 //!
 //! - [`reading`]: `ops.metrics`, the hot path and the only bytes that strangers write; [`json`] is its other form.
 //! - [`incident`], [`action`], [`service`], [`state`], [`rejected`]: one topic each (`state` two).
+//! - [`ids`]: the schema ids of a registry.
 //! - [`format`](mod@format): header, fingerprint, older schemas; [`binary`]: Avro's primitives; [`flat`]: serde <-> datum.
 //!
 //! The same model gives the same bytes, always: maps are written sorted by key. Incidents rely on it.
@@ -19,6 +20,7 @@ mod binary;
 mod decimals;
 mod flat;
 pub mod format;
+pub mod ids;
 pub mod incident;
 mod json;
 pub mod reading;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use super::binary::{Cursor, Fault, put_blocks, put_bytes, put_double, put_long};
 use super::format::{CONFLUENT, HeaderFault, SINGLE_OBJECT};
+use super::ids::{self, Ids, Known};
 use super::{READING, json};
 use crate::model::reading::{Attributes, Reading, RejectReason};
 
@@ -62,13 +63,25 @@ pub fn decode_with_any_name<'a>(
     headers_length: usize,
     append_ms: i64,
 ) -> Result<Reading<'a>, RejectReason> {
+    decode_by(Ids::NONE, key, value, headers_length, append_ms)
+}
+
+/// The same where there is a schema registry. What names its schema by an id that is not in `ids` is `unknown_schema`:
+/// whoever decides something has asked for it before ([`Ids::unknown`]).
+pub fn decode_by<'a>(
+    ids: &Ids,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    headers_length: usize,
+    append_ms: i64,
+) -> Result<Reading<'a>, RejectReason> {
     let value = value.ok_or(RejectReason::NullValue)?;
     let length = value.len() + key.map_or(0, <[u8]>::len) + headers_length;
     let is_small = value.len() <= MAX_VALUE_LENGTH && length <= MAX_RECORD_LENGTH;
-    if is_small && let Some(reading) = plain(value) {
+    if is_small && let Some(reading) = plain(ids, value) {
         return Ok(reading);
     }
-    match parse(key, value, append_ms) {
+    match parse(ids, key, value, append_ms) {
         Err(reason) if reason < RejectReason::TooLarge => Err(reason),
         _ if !is_small => Err(RejectReason::TooLarge),
         read => read,
@@ -81,8 +94,9 @@ pub fn headers_length<'a>(headers: impl Iterator<Item = (&'a str, Option<&'a [u8
 }
 
 /// The short way: a whole reading by the current schema, borrowed. `None` if anything at all is amiss.
-fn plain(value: &[u8]) -> Option<Reading<'_>> {
-    let mut cursor = Cursor::new(value.strip_prefix(READING.header())?);
+fn plain<'a>(ids: &Ids, value: &'a [u8]) -> Option<Reading<'a>> {
+    let single = value.strip_prefix(READING.header());
+    let mut cursor = Cursor::new(single.or_else(|| ids.current_reading(value))?);
     let mut reading = Reading {
         service: cursor.string().ok()?.into(),
         sensor: cursor.string().ok()?.into(),
@@ -119,11 +133,11 @@ pub(super) fn put_attributes(out: &mut Vec<u8>, attributes: &BTreeMap<impl AsRef
 }
 
 /// The long way. Tells the encoding by the first byte and reads it.
-fn parse<'a>(key: Option<&'a [u8]>, value: &'a [u8], append_ms: i64) -> Result<Reading<'a>, RejectReason> {
+fn parse<'a>(ids: &Ids, key: Option<&'a [u8]>, value: &'a [u8], append_ms: i64) -> Result<Reading<'a>, RejectReason> {
     match value.first() {
         None => Err(RejectReason::Truncated),
-        Some(&CONFLUENT) => Err(RejectReason::UnknownSchema),
-        Some(first) if *first == SINGLE_OBJECT[0] => parse_avro(value),
+        Some(&CONFLUENT) => parse_framed(ids, value),
+        Some(first) if *first == SINGLE_OBJECT[0] => parse_avro(READING.datum(value)),
         Some(_) => {
             let text = json::trim(value);
             match text.first() {
@@ -135,8 +149,21 @@ fn parse<'a>(key: Option<&'a [u8]>, value: &'a [u8], append_ms: i64) -> Result<R
     }
 }
 
-fn parse_avro(value: &[u8]) -> Result<Reading<'_>, RejectReason> {
-    let datum = READING.datum(value).map_err(|fault| match fault {
+/// By the schema that an id names. Without a registry nothing is named.
+fn parse_framed<'a>(ids: &Ids, value: &'a [u8]) -> Result<Reading<'a>, RejectReason> {
+    if ids.is_empty() {
+        return Err(RejectReason::UnknownSchema);
+    }
+    let (id, datum) = ids::split(value).ok_or(RejectReason::Truncated)?;
+    match ids.get(id) {
+        Some(Known::Ours(header)) => parse_avro(READING.datum_by(header, datum)),
+        Some(Known::Foreign(writer)) => parse_avro(READING.upgrade(writer, datum).map(Cow::Owned)),
+        Some(Known::Nothing) | None => Err(RejectReason::UnknownSchema),
+    }
+}
+
+fn parse_avro(datum: Result<Cow<'_, [u8]>, HeaderFault>) -> Result<Reading<'_>, RejectReason> {
+    let datum = datum.map_err(|fault| match fault {
         HeaderFault::NotSingleObject => RejectReason::BadMagic,
         HeaderFault::UnknownSchema(_) => RejectReason::UnknownSchema,
         HeaderFault::Truncated => RejectReason::Truncated,
@@ -301,16 +328,16 @@ mod tests {
             edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         ) {
             let mut value = encode(&reading);
-            prop_assert!(plain(&value).is_some());
+            prop_assert!(plain(Ids::NONE, &value).is_some());
             for (place, byte) in edits {
                 let place = place.index(value.len());
                 value[place] = byte;
             }
             let by_bits = |reading: Reading<'_>| (reading.value.to_bits(), Reading { value: 0.0, ..reading }.into_owned());
-            if let Some(taken) = plain(&value) {
-                prop_assert_eq!(parse(None, &value, 1).map(by_bits), Ok(by_bits(taken)));
+            if let Some(taken) = plain(Ids::NONE, &value) {
+                prop_assert_eq!(parse(Ids::NONE, None, &value, 1).map(by_bits), Ok(by_bits(taken)));
             } else {
-                prop_assert!(parse(None, &value, 1).is_err());
+                prop_assert!(parse(Ids::NONE, None, &value, 1).is_err());
             }
         }
     }
@@ -327,5 +354,65 @@ mod tests {
         assert_eq!(decode(None, Some(&encode(&tick)), 1), Ok(tick.clone()));
         tick.sensor = "tock".into();
         assert_eq!(decode(None, Some(&encode(&tick)), 1), Err(RejectReason::BadName));
+    }
+
+    fn registry() -> Ids {
+        let mut ids = Ids::default();
+        ids.write(&READING, 7);
+        ids
+    }
+
+    fn framed(id: u32, datum: &[u8]) -> Vec<u8> {
+        [&[0][..], &id.to_be_bytes(), datum].concat()
+    }
+
+    proptest! {
+        /// Whatever its head, a datum is read alike.
+        #[test]
+        fn a_frame_says_what_a_single_object_says(reading in readings(), byte in any::<u8>(), place in any::<prop::sample::Index>()) {
+            let (ids, mut single) = (registry(), encode(&reading));
+            let length = single.len() - super::super::format::HEADER_LENGTH;
+            let place = super::super::format::HEADER_LENGTH + place.index(length);
+            single[place] = byte;
+            let frame = ids.frame(&single).unwrap();
+            let by_bits = |reading: Reading<'_>| (reading.value.to_bits(), Reading { value: 0.0, ..reading }.into_owned());
+            prop_assert_eq!(
+                decode_by(&ids, None, Some(&frame), 0, 1).map(by_bits),
+                decode_by(&ids, None, Some(&single), 0, 1).map(by_bits)
+            );
+        }
+    }
+
+    #[test]
+    fn a_strangers_schema_is_resolved_to_ours() {
+        const WRITER: &str = r#"{"type":"record","name":"Measurement","namespace":"acme","fields":[
+            {"name":"value","type":"float"},{"name":"note","type":["null","string"],"default":null},
+            {"name":"sensor","type":"string"},{"name":"ts","type":{"type":"long","logicalType":"timestamp-millis"}},
+            {"name":"service","type":"string"}]}"#;
+        let mut ids = registry();
+        ids.learn(9, Some(WRITER));
+        let value = framed(9, b"\x00\x00\xfc\x41\x02\x04hi\x02q\x02\x02s");
+        let read = decode_by(&ids, None, Some(&value), 0, 1).unwrap();
+        assert_eq!((&*read.service, &*read.sensor, read.ts, read.value), ("s", "q", 1, 31.5));
+        for end in 5..value.len() {
+            let cut = decode_by(&ids, None, Some(&value[..end]), 0, 1);
+            assert_eq!(cut, Err(RejectReason::Truncated), "{end}");
+        }
+        let long = [&value[..], b"x"].concat();
+        assert_eq!(decode_by(&ids, None, Some(&long), 0, 1), Err(RejectReason::TrailingBytes));
+    }
+
+    #[test]
+    fn an_id_that_names_no_reading_is_an_unknown_schema() {
+        let mut ids = registry();
+        ids.write(&super::super::INCIDENT, 8);
+        ids.learn(9, None);
+        for id in [8, 9, 10] {
+            let read = decode_by(&ids, None, Some(&framed(id, b"x")), 0, 1);
+            assert_eq!(read, Err(RejectReason::UnknownSchema), "{id}");
+        }
+        assert_eq!(decode_by(&ids, None, Some(b"\x00\x00\x00"), 0, 1), Err(RejectReason::Truncated));
+        let unregistered = decode(None, Some(&framed(7, b"")), 1);
+        assert_eq!(unregistered, Err(RejectReason::UnknownSchema), "without a registry");
     }
 }

@@ -14,7 +14,7 @@ use crate::model::topics::Topics;
 use crate::processor::core::Core;
 use crate::processor::error::{Error, Result};
 use crate::processor::marks::{CutMark, Cuts, core_at};
-use crate::processor::read::{Decoded, read_out};
+use crate::processor::read::{Decoded, read_metrics, read_out};
 use crate::processor::replay::{Committed, Comparison, Difference, Published, Replay};
 
 /// Looks at a cluster from outside.
@@ -243,6 +243,7 @@ impl Ledger<'_> {
         let starts = [(self.partition, position)];
         let mut reader = Reader::open(&self.auditor.settings, topic, Isolation::Committed, starts)?;
         reader.until([(self.partition, self.log.high)]);
-        read_out(&mut reader, topic, |message| Ok(take(message.offset(), &Decoded::of(message))))
+        let settings = &self.auditor.settings;
+        read_metrics(&mut reader, settings, topic, |message, decoded| take(message.offset(), decoded))
     }
 }

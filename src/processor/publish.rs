@@ -35,7 +35,7 @@ impl Forward {
             .map(|header| (header.name.into_owned(), header.value.map(<[u8]>::to_vec)))
             .collect();
         headers.push((FORWARDED.to_owned(), Some(from.into_bytes())));
-        Self { home, key: message.key().map(<[u8]>::to_vec), value: message.value().map(<[u8]>::to_vec), headers }
+        Self { home, key: message.key().map(<[u8]>::to_vec), value: message.bytes().map(<[u8]>::to_vec), headers }
     }
 
     /// Sends it. `timestamp_ms` matters only where append times are made up.
@@ -126,7 +126,7 @@ pub(super) fn rejected(
         partition: message.partition(),
         offset: message.offset(),
         append_time: message.timestamp().ms().unwrap_or(0),
-        value: Kept::of(message.value()),
+        value: Kept::of(message.bytes()),
         key: Kept::of(message.key()),
         headers,
         headers_left_out,

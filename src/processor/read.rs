@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::bus::{self, Header, Isolation, Message, Next, Offsets, Reader, Settings};
+use crate::bus::{self, Frames, Header, Isolation, Message, Next, Offsets, Reader, Settings};
 use crate::codec;
+use crate::codec::ids::Ids;
 use crate::codec::state::StateRecord;
 use crate::model::ServiceId;
 use crate::model::reading::{Reading, RejectReason};
@@ -34,17 +35,17 @@ pub(super) struct Decoded<'a> {
 }
 
 impl<'a> Decoded<'a> {
-    /// Reads a record.
-    pub fn of(message: &'a Message<'_>) -> Self {
+    /// Reads a record, whose schema id, if it has one, is in `ids`.
+    pub fn of(ids: &Ids, message: &'a Message<'_>) -> Self {
         let append_ms = message.timestamp().ms().unwrap_or(0);
         let headers = message.headers();
         let told = if headers.is_empty() { Told::default() } else { Told::by(&headers) };
-        let (key, value) = (message.key(), message.value());
+        let (key, value) = (message.key(), message.bytes());
         let stand_in = told.first_append_ms.unwrap_or(append_ms);
         Self {
             offset: message.offset(),
             append_ms,
-            reading: codec::reading::decode_with_any_name(key, value, told.length, stand_in),
+            reading: codec::reading::decode_by(ids, key, value, told.length, stand_in),
             forwarded: told.forwarded,
         }
     }
@@ -119,6 +120,29 @@ pub(super) fn read_out(
     }
     let (operation, place) = ("reading the log back", bus::error::Place::topic(topic));
     Err(bus::Error::TimedOut { operation, place, waited }.into())
+}
+
+/// [`read_out`] of `ops.metrics`. What names its schema by an id that the registry does not explain is not passed over: it
+/// is not known how it was judged.
+pub(super) fn read_metrics(
+    reader: &mut Reader,
+    settings: &Settings,
+    topic: &str,
+    mut take: impl FnMut(&Message<'_>, &Decoded<'_>) -> ControlFlow<()>,
+) -> Result<()> {
+    let mut frames = Frames::new(settings, READ_PATIENCE);
+    let mut unanswered = None;
+    read_out(reader, topic, |message| {
+        let ids = match frames.of(message.bytes()) {
+            Ok(ids) => ids,
+            Err(error) => {
+                unanswered = Some(error);
+                return Ok(ControlFlow::Break(()));
+            }
+        };
+        Ok(take(message, &Decoded::of(ids, message)))
+    })?;
+    unanswered.map_or(Ok(()), |error| Err(error.into()))
 }
 
 /// The newest records of a partition of `ops.state`.

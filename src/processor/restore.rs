@@ -21,7 +21,7 @@ use crate::processor::core::{Core, Effects};
 use crate::processor::error::{Error, Result};
 use crate::processor::gap::Unfinished;
 use crate::processor::metadata::Metadata;
-use crate::processor::read::{Decoded, Need, Rollups, State, read_out, read_rollups};
+use crate::processor::read::{Need, Rollups, State, read_metrics, read_out, read_rollups};
 use crate::torture::{self, Sabotage};
 
 /// Who takes over, and from where.
@@ -187,12 +187,12 @@ impl Takeover<'_> {
         let mut reader = Reader::open(self.settings, &self.topics.metrics, Isolation::Committed, starts)?;
         reader.until(ends);
         let mut muted = Effects::default();
-        read_out(&mut reader, &self.topics.metrics, |message| {
+        read_metrics(&mut reader, self.settings, &self.topics.metrics, |message, decoded| {
             if let Some(restored) = cores.get_mut(&message.partition()) {
-                restored.core.step(Decoded::of(message).record(), &mut muted);
+                restored.core.step(decoded.record(), &mut muted);
                 muted.clear();
             }
-            Ok(ControlFlow::Continue(()))
+            ControlFlow::Continue(())
         })?;
         Ok(cores.into_iter().collect())
     }

@@ -23,6 +23,7 @@ use crate::bus::{
     Verdict,
 };
 use crate::codec;
+use crate::codec::ids::Ids;
 use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
 use crate::model::reading::Reading;
 use crate::processor::ahead::GROUP;
@@ -36,7 +37,9 @@ use crate::processor::restore::is_appended_by_broker;
 use crate::processor::task::{Mark, Promise, Task};
 use crate::telemetry::processor::{Ended, NotConserved};
 use crate::torture::{self, Point, Sabotage};
+use held::Held;
 
+mod held;
 mod setbacks;
 
 /// The longest a poll waits: ticks are due by the host's clock.
@@ -77,6 +80,10 @@ struct Session {
     assigned_at: Option<Instant>,
     forwards: Vec<(Forward, Option<i64>)>,
     effects: Effects,
+    /// What is known of schema ids.
+    ids: Arc<Ids>,
+    /// Partitions that wait for the schema registry.
+    held: Held,
     /// Something was stepped or sent since the last transaction began to end.
     dirty: bool,
     /// An incident is waiting to be published.
@@ -149,6 +156,8 @@ impl Worker {
             assigned_at: None,
             forwards: Vec::new(),
             effects: Effects::default(),
+            ids: shared.settings.ids(),
+            held: Held::default(),
             dirty: false,
             hurry: false,
             committed_at: Instant::now(),
@@ -178,6 +187,7 @@ impl Session {
             self.restore(consumer)?;
             self.tell_holdings();
         }
+        self.let_go(consumer)?;
         // 4: specs take effect, quiet partitions are ticked.
         self.apply_specs()?;
         self.tick()?;
@@ -227,6 +237,7 @@ impl Session {
             event = if messages.len() < GROUP { consumer.at_hand()? } else { None };
         }
         self.process(&messages)?;
+        self.hold_back(consumer)?;
         if let Some(Event::EndOfPartition(partition)) = event
             && let Some(task) = self.tasks.get_mut(&partition)
         {
@@ -237,8 +248,9 @@ impl Session {
 
     /// Steps a few records, all of whose series are fetched into the cache first.
     fn process(&mut self, messages: &[Message<'_>]) -> Result<()> {
+        self.meet(messages);
         let mut decoded = Vec::with_capacity(GROUP);
-        decoded.extend(messages.iter().map(Decoded::of));
+        decoded.extend(messages.iter().map(|message| Decoded::of(&self.ids, message)));
         let mut places = [None; GROUP];
         let mut begin = 0;
         for run in messages.chunk_by(|one, next| one.partition() == next.partition()) {
@@ -270,7 +282,7 @@ impl Session {
     fn step(&mut self, message: &Message<'_>, decoded: &Decoded<'_>, place: Option<Place>) -> Result<()> {
         let partition = message.partition();
         let Some(task) = self.tasks.get_mut(&partition) else { return Ok(()) };
-        if message.offset() < task.position {
+        if message.offset() < task.position || self.held.is_behind(partition, message.offset()) {
             return Ok(());
         }
         if !self.shared.simulated_time && !is_appended_by_broker(message) {
@@ -333,7 +345,7 @@ impl Session {
         }
         let host_ms = crate::telemetry::clock::now_ms();
         for (&partition, task) in &mut self.tasks {
-            if task.wants_tick(host_ms) {
+            if !self.held.holds(partition) && task.wants_tick(host_ms) {
                 let tick = Reading {
                     service: TICK_SERVICE.into(),
                     sensor: TICK_SENSOR.into(),
@@ -406,8 +418,11 @@ impl Session {
         }
         let mut promises = BTreeMap::new();
         for (&partition, task) in &mut self.tasks {
-            // The position also passes the markers behind the last record.
-            let position = consumer.position(partition)?.unwrap_or(task.position).max(task.position);
+            // The position also passes the markers behind the last record, and the record that is held back.
+            let position = match self.held.holds(partition) {
+                true => task.position,
+                false => consumer.position(partition)?.unwrap_or(task.position).max(task.position),
+            };
             promises.insert(partition, task.promise(partition, position, released.contains(&partition)));
         }
         Ok(promises)

@@ -6,11 +6,12 @@ use super::Vault;
 use super::error::VaultError;
 use super::segment::Entry;
 use crate::codec;
+use crate::codec::ids::Ids;
 
 /// Turns the bytes of a record into JSON.
 pub trait Decode {
-    /// What the record of `topic` says, or why that cannot be told.
-    fn decode(&self, topic: &str, entry: &Entry) -> Result<Value, String>;
+    /// What the record of `topic` says, or why that cannot be told. `ids`: what the vault knows of them ([`Vault::ids`]).
+    fn decode(&self, topic: &str, ids: &Ids, entry: &Entry) -> Result<Value, String>;
 }
 
 /// The decoder of what is on our bus: events of `ops.incidents` and `ops.actions`, whatever their prefix.
@@ -18,8 +19,10 @@ pub trait Decode {
 pub struct ByTopic;
 
 impl Decode for ByTopic {
-    fn decode(&self, topic: &str, entry: &Entry) -> Result<Value, String> {
+    fn decode(&self, topic: &str, ids: &Ids, entry: &Entry) -> Result<Value, String> {
         let value = entry.value.as_deref().ok_or("it has no value")?;
+        let unframed = ids.unframe(value);
+        let value = unframed.as_deref().unwrap_or(value);
         let json = if topic.ends_with("ops.incidents") {
             codec::incident::decode(value).map(serde_json::to_value)
         } else if topic.ends_with("ops.actions") {
@@ -58,11 +61,11 @@ mod tests {
         let value = Some(codec::incident::encode(&event));
         let entry = Entry { offset: 0, timestamp: 0, key: None, value, headers: Vec::new() };
         for topic in ["ops.incidents", "test-1.ops.incidents"] {
-            assert_eq!(ByTopic.decode(topic, &entry).unwrap()["event"], "no_data");
+            assert_eq!(ByTopic.decode(topic, Ids::NONE, &entry).unwrap()["event"], "no_data");
         }
         for topic in ["ops.actions", "ops.incidents.old"] {
-            assert!(ByTopic.decode(topic, &entry).is_err(), "{topic}");
+            assert!(ByTopic.decode(topic, Ids::NONE, &entry).is_err(), "{topic}");
         }
-        assert!(ByTopic.decode("ops.incidents", &Entry { value: None, ..entry }).is_err());
+        assert!(ByTopic.decode("ops.incidents", Ids::NONE, &Entry { value: None, ..entry }).is_err());
     }
 }

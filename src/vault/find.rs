@@ -10,6 +10,7 @@ use super::chain;
 use super::decode::Decode;
 use super::error::VaultError;
 use super::segment::{Entry, LogId};
+use crate::codec::ids::Ids;
 
 /// What to look for. `Query::default()` is everything.
 #[derive(Clone, Debug, Default)]
@@ -60,13 +61,21 @@ pub enum Lookup {
     },
 }
 
+/// What a record says, or why that cannot be told.
+type Says<'a> = dyn Fn(&LogId, &Entry) -> Result<Value, String> + 'a;
+
 /// Looks for records.
 pub async fn find(vault: &Vault, query: &Query, decode: &impl Decode) -> Result<Findings, VaultError> {
     let topic = query.topic.as_deref().map(canonical_topic);
     let mut findings = Findings::default();
+    let ids = vault.ids().await.unwrap_or_else(|damage| {
+        findings.damage.push(damage);
+        Ids::default()
+    });
+    let says = |log: &LogId, entry: &Entry| decode.decode(&log.topic, &ids, entry);
     for log in vault.logs().await? {
         if topic.as_ref().is_none_or(|topic| *topic == log.topic) {
-            let found = find_in(vault, &log, query, decode, &mut findings).await;
+            let found = find_in(vault, &log, query, &says, &mut findings).await;
             found.unwrap_or_else(|damage| findings.damage.push(damage));
         }
     }
@@ -81,14 +90,14 @@ async fn find_in(
     vault: &Vault,
     log: &LogId,
     query: &Query,
-    decode: &impl Decode,
+    says: &Says<'_>,
     findings: &mut Findings,
 ) -> Result<(), VaultError> {
     let segments = vault.segments(log).await?;
     for segment in segments.iter().filter(|segment| segment.times.is_some_and(|times| query.meets(times))) {
         match vault.read(segment).await {
             Ok(entries) => {
-                let matching = entries.into_iter().filter_map(|entry| query.select(log, entry, decode));
+                let matching = entries.into_iter().filter_map(|entry| query.select(log, entry, says));
                 findings.found.extend(matching);
             }
             Err(damage) => findings.damage.push(damage),
@@ -120,11 +129,11 @@ impl Query {
         self.from.is_none_or(|from| greatest >= from) && self.to.is_none_or(|to| least < to)
     }
 
-    fn select(&self, log: &LogId, entry: Entry, decode: &impl Decode) -> Option<Found> {
+    fn select(&self, log: &LogId, entry: Entry, says: &Says<'_>) -> Option<Found> {
         if !self.meets((entry.timestamp, entry.timestamp)) || !self.may_be_of_service(&entry) {
             return None;
         }
-        let decoded = decode.decode(&log.topic, &entry);
+        let decoded = says(log, &entry);
         if let (Some(kind), Ok(value)) = (&self.kind, &decoded)
             && value["event"] != kind.as_str()
         {

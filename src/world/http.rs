@@ -149,13 +149,13 @@ impl Endpoint {
 }
 
 /// Does this name mean this machine?
-pub(super) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The beginning of an answer, and whether that is all of it; a receiver cannot make us read more.
-pub(super) async fn beginning(response: &mut Response, limit: usize) -> (Vec<u8>, bool) {
+pub(crate) async fn beginning(response: &mut Response, limit: usize) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     while bytes.len() < limit {
         match response.chunk().await {

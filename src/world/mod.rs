@@ -14,7 +14,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub mod email;
-mod http;
+pub(crate) mod http;
 pub mod kubernetes;
 pub mod pagerduty;
 pub mod ping;
@@ -132,20 +132,20 @@ impl WorldError {
 
 /// Gives the process its TLS provider (ring), once; both HTTP clients take the process's. An embedding program
 /// that installed another one before keeps it.
-fn install_crypto_provider() {
+pub(crate) fn install_crypto_provider() {
     // The error only says that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// The beginning of a foreign text, at most `limit` bytes, made safe to log: control characters become spaces.
-fn excerpt(text: &str, limit: usize) -> String {
+pub(crate) fn excerpt(text: &str, limit: usize) -> String {
     let fits = text.char_indices().take_while(|(at, c)| at + c.len_utf8() <= limit);
     let safe: String = fits.map(|(_, c)| if c.is_control() { ' ' } else { c }).collect();
     safe.trim().to_owned()
 }
 
 /// An error and its causes in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -3,7 +3,7 @@
 //! not calls. Faults are switched in: see [`Fault`].
 //!
 //! - [`pagerduty`]: the Events API v2. [`slack`]: `chat.postMessage`, `conversations.history` and `.replies`.
-//! - [`smtp`]: a mail server, by hand.
+//! - [`registry`]: a schema registry. [`smtp`]: a mail server, by hand.
 
 // Each binary that includes this module uses a part of it.
 #![allow(dead_code)]
@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub mod pagerduty;
+pub mod registry;
 pub mod slack;
 pub mod smtp;
 

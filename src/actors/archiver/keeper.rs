@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::commits::Commits;
 use super::{Error, Options};
 use crate::bus::{self, GroupConsumer, Message, Rebalance, Verdict};
+use crate::codec::ids::Ids;
 use crate::torture::{self, Point, Sabotage};
 use crate::vault::archive::Batcher;
 use crate::vault::{Appended, Entry, Header, LogId, SegmentDraft, Vault, VaultError};
@@ -40,6 +41,8 @@ pub(super) struct Keeper {
     batcher: Batcher,
     shelves: BTreeMap<i32, Shelf>,
     schemas_kept: bool,
+    /// By which what we keep names its schemas.
+    ids: Arc<Ids>,
     commits: Commits,
     /// What the batcher's milliseconds count from.
     began: Instant,
@@ -85,6 +88,7 @@ impl Keeper {
             batcher: Batcher::new(options.limits),
             shelves: BTreeMap::new(),
             schemas_kept: false,
+            ids: options.settings.ids(),
             commits: Commits::new(&options.settings, format!("{}-{instance}", options.group)),
             began: Instant::now(),
         })
@@ -161,6 +165,7 @@ impl Keeper {
     fn end(&mut self, partition: i32) -> Result<Option<i64>, VaultError> {
         if !self.schemas_kept {
             self.runtime.block_on(self.vault.keep_bus_schemas())?;
+            self.runtime.block_on(self.vault.keep_ids(&self.ids))?;
             self.schemas_kept = true;
         }
         self.runtime.block_on(self.vault.end(&self.log(partition)))
@@ -312,7 +317,7 @@ fn entry(message: &Message<'_>) -> Entry {
         offset: message.offset(),
         timestamp: message.timestamp().ms().unwrap_or(-1),
         key: message.key().map(<[u8]>::to_vec),
-        value: message.value().map(<[u8]>::to_vec),
+        value: message.bytes().map(<[u8]>::to_vec),
         headers: message.headers().into_iter().map(header).collect(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::Session;
+use super::held::Held;
 use crate::bus::{self, GroupConsumer, PartitionOffset, Rebalance, TransactionalProducer, Verdict};
 use crate::processor::error::{Error, Result};
 use crate::processor::metadata::Metadata;
@@ -116,6 +117,7 @@ impl Session {
     }
 
     fn rewind(&mut self, consumer: &GroupConsumer) -> Result<()> {
+        self.held = Held::default();
         for partition in std::mem::take(&mut self.tasks).into_keys() {
             consumer.pause(partition)?;
             self.waiting.insert(partition);
@@ -157,6 +159,7 @@ impl Rebalance for Session {
         }
         torture::reached(Point::RevokedCommitted);
         self.tasks.retain(|partition, _| !ours.contains(partition));
+        ours.iter().for_each(|partition| self.held.forget(*partition));
         self.waiting.retain(|partition| !ours.contains(partition));
         self.tell_holdings();
     }
@@ -166,6 +169,7 @@ impl Rebalance for Session {
             return self.revoked(consumer, partitions);
         }
         self.tasks.retain(|partition, _| !partitions.contains(partition));
+        partitions.iter().for_each(|partition| self.held.forget(*partition));
         self.waiting.retain(|partition| !partitions.contains(partition));
         self.tell_holdings();
         // The open transaction holds effects of partitions that may be somebody else's by now.
