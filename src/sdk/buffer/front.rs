@@ -93,6 +93,8 @@ pub(super) enum Wake {
 pub(super) struct Work {
     /// Series whose names are to be looked up before anything of them is sent.
     pub unchecked: Vec<Unchecked>,
+    /// Something was registered: a catalog that was read before may lack it.
+    pub reread: bool,
     /// Somebody waits until all of this, and all before it, is settled.
     pub flush: Option<u64>,
     /// The last turn.
@@ -113,6 +115,7 @@ pub(super) struct Shared {
 struct Front {
     waiting: Vec<Waiting>,
     names: Names,
+    reread: bool,
     counts: Counts,
     /// As of the last flush.
     reported: Counts,
@@ -181,7 +184,9 @@ impl Shared {
     }
 
     pub fn forget_refusals(&self) {
-        self.lock().names.forget_refusals();
+        let mut front = self.lock();
+        front.names.forget_refusals();
+        front.reread = true;
     }
 
     /// Nothing more is taken. Was it open?
@@ -233,7 +238,8 @@ impl Shared {
             front.flush.until = None;
         }
         let flush = (front.flush.asked > front.flush.served).then_some(front.flush.asked);
-        Work { unchecked: front.names.take_unchecked(), flush, stop: front.stop }
+        let reread = std::mem::take(&mut front.reread);
+        Work { unchecked: front.names.take_unchecked(), reread, flush, stop: front.stop }
     }
 
     fn wait<'a>(&'a self, mut front: MutexGuard<'a, Front>) -> MutexGuard<'a, Front> {

@@ -36,6 +36,8 @@ pub(super) struct Pump {
     done: usize,
     /// Names that are still to be looked up.
     unchecked: Vec<Unchecked>,
+    /// The catalog is older than a registration.
+    reread: bool,
     routes: HashMap<SeriesId, Route>,
     warned: Warned,
 }
@@ -79,6 +81,7 @@ impl Pump {
             batch: Vec::new(),
             done: 0,
             unchecked: Vec::new(),
+            reread: false,
             routes: HashMap::new(),
             warned: Warned::default(),
         }
@@ -89,6 +92,7 @@ impl Pump {
         loop {
             let work = self.shared.next(&mut self.batch);
             self.unchecked.extend(work.unchecked);
+            self.reread |= work.reread;
             match self.send() {
                 Ok(()) => self.warned.is_cut_off = false,
                 Err(error) => self.is_cut_off(&error),
@@ -142,8 +146,9 @@ impl Pump {
         let Some(link) = &mut self.link else { return Ok(()) };
         while let Some(series) = self.unchecked.last() {
             let mut judged = check_names(&link.catalog, &series.service, &series.sensor);
-            if judged.is_err() && link.read_at.elapsed() > CATALOG_AGE {
+            if judged.is_err() && (self.reread || link.read_at.elapsed() > CATALOG_AGE) {
                 link.read_catalog(&self.settings, &self.topics)?;
+                self.reread = false;
                 judged = check_names(&link.catalog, &series.service, &series.sensor);
             }
             let route = Route::of(series, link.partitions, &judged);
