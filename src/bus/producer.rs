@@ -111,13 +111,18 @@ impl Producer {
         usize::try_from(self.client.in_flight_count()).unwrap_or(0)
     }
 
+    /// What became of records since the last call or flush, without waiting.
+    pub fn settled(&self) -> Flushed {
+        let log = self.client.client().context().take();
+        Flushed { delivered: log.delivered, failed: log.failed, pending: self.in_flight() as u64 }
+    }
+
     /// Waits up to `timeout` for everything that was sent; says what became of all records since the last flush.
     pub fn flush(&self, timeout: Duration) -> Flushed {
         let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the client is alive; with delivery events, which the polling thread serves, this only waits.
         // Its one error is that the time is over, which the counts say better.
         unsafe { native::rd_kafka_flush(self.client.client().native_ptr(), timeout) };
-        let log = self.client.client().context().take();
-        Flushed { delivered: log.delivered, failed: log.failed, pending: self.in_flight() as u64 }
+        self.settled()
     }
 }

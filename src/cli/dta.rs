@@ -4,12 +4,12 @@ use std::io::{self, Write};
 
 use anyhow::{Context, bail};
 use jiff::{Span, SpanRelativeTo, Timestamp};
-use serde_json::{Map, Value, json};
 
 use crate::codec::ids::Ids;
 use crate::vault::decode::{ByTopic, Decode};
 use crate::vault::find::{Findings, Found, Lookup, Query, canonical_topic, find, show};
-use crate::vault::{Header, LogId, Vault};
+use crate::vault::json::{hex, to_json};
+use crate::vault::{LogId, Vault};
 
 /// In a list, so many bytes of what cannot be decoded are shown; `show` and `--json` show all.
 const HEX_IN_LIST: usize = 48;
@@ -242,36 +242,6 @@ fn to_page(found: &Found) -> String {
     page
 }
 
-fn to_json(found: &Found, with_headers: bool) -> Value {
-    let Found { log, entry, decoded } = found;
-    let mut object = Map::new();
-    object.insert("topic".into(), json!(log.topic));
-    object.insert("partition".into(), json!(log.partition));
-    object.insert("offset".into(), json!(entry.offset));
-    object.insert("at".into(), json!(entry.timestamp));
-    object.insert("key".into(), bytes_to_json(entry.key.as_deref()));
-    if with_headers {
-        let header = |header: &Header| json!({"name": bytes_to_json(Some(&header.name)), "value": bytes_to_json(header.value.as_deref())});
-        object.insert("headers".into(), entry.headers.iter().map(header).collect());
-    }
-    match decoded {
-        Ok(value) => object.insert("value".into(), value.clone()),
-        Err(why) => {
-            let hex = entry.value.as_deref().map(hex);
-            object.insert("undecodable".into(), json!({"why": why, "hex": hex}))
-        }
-    };
-    Value::Object(object)
-}
-
-/// Text where it is text, else `{"hex": ..}`.
-fn bytes_to_json(bytes: Option<&[u8]>) -> Value {
-    match bytes {
-        None => Value::Null,
-        Some(bytes) => std::str::from_utf8(bytes).map_or_else(|_| json!({"hex": hex(bytes)}), |text| json!(text)),
-    }
-}
-
 fn when(ms: i64) -> String {
     match Timestamp::from_millisecond(ms) {
         Ok(time) if ms >= 0 => format!("{time:.3}"),
@@ -294,12 +264,10 @@ fn printable_lines(text: &str) -> String {
     text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::vault::Entry;
 

@@ -16,6 +16,7 @@ pub mod emit;
 pub mod explain;
 pub mod freeze;
 pub mod history;
+pub mod local_kafka;
 pub mod page;
 pub mod process;
 pub mod progress;
@@ -58,6 +59,8 @@ enum Command {
     Emit(emit::Args),
     Explain(explain::Args),
     Freeze(freeze::Args),
+    #[command(hide = true)]
+    LocalKafka(local_kafka::Args),
     Register(register::Args),
     Replay(replay::Args),
     Services(services::Args),
@@ -98,6 +101,7 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Emit(args) => exit(emit::run(&args)),
         Command::Explain(args) => exit(explain::run(&args)),
         Command::Freeze(args) => exit(freeze::run(&args)),
+        Command::LocalKafka(args) => exit(local_kafka::run(&args)),
         Command::Replay(args) => exit(replay::run(&args)),
         Command::Register(args) => exit(register::run(&args)),
         Command::Services(args) => exit(services::run(&args)),

@@ -195,6 +195,14 @@ impl LocalKafka {
         watchdog::exit_status(&self.scratch).is_some() || !self.scratch.exists()
     }
 
+    /// The broker's process, for those who stop it to see what others make of that.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: it is not there any more.
+    pub fn pid(&self) -> Result<u32, Error> {
+        watchdog::pid(&self.scratch).map_err(Error::io("finding the broker's process"))
+    }
+
     /// The directory that holds its log.
     pub fn log(&self) -> PathBuf {
         self.scratch.join(LOG)

@@ -1,7 +1,8 @@
 //! Readings onto `ops.metrics`: checked against the catalog, sent to their home partition, acknowledged, counted.
 //!
 //! A reading is refused here only for what would surely have it rejected by the processor; whether it is late, or
-//! too far ahead, only the processor's clock can say. Called by `ops emit` and the demo.
+//! too far ahead, only the processor's clock can say. Called by `ops emit` and the demo. Who must not be kept waiting uses
+//! [`super::buffer`].
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::bus::{Flushed, Offsets, Producer, Record, Settings};
 use crate::codec;
 use crate::model::ServiceId;
 use crate::model::ids::home_partition;
-use crate::model::reading::Reading;
+use crate::model::reading::{Reading, RejectReason};
 use crate::model::topics::Topics;
 use crate::spec::suggest;
 
@@ -20,10 +21,10 @@ const MAX_IN_FLIGHT: usize = 10_000;
 /// How long a reading waits for room, and the last ones for their acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// An unknown name is looked up again in a catalog that is older than this.
-const CATALOG_AGE: Duration = Duration::from_secs(5);
+pub(super) const CATALOG_AGE: Duration = Duration::from_secs(5);
 
 /// Why a reading was not sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Refused {
     /// No such service is registered.
     #[error(transparent)]
@@ -49,6 +50,14 @@ pub enum Refused {
     TsInvalid {
         /// The time, ms.
         ts: i64,
+    },
+    /// A program that makes names up: only [`super::buffer`] remembers them, and only so many.
+    #[error(
+        "this program has used {limit} names of sensors, which must be a mistake: what varies belongs into attributes"
+    )]
+    TooManyNames {
+        /// As many are remembered.
+        limit: usize,
     },
     /// With its attributes the reading is larger than the processor takes.
     #[error("the reading is {bytes} bytes long and may be {}", codec::reading::MAX_VALUE_LENGTH)]
@@ -157,26 +166,54 @@ impl Emitter {
 }
 
 fn check(catalog: &Catalog, reading: &Reading<'_>) -> Result<Vec<u8>, Refused> {
-    let (service, entry) = catalog.get(&reading.service)?;
-    // A text that only another release understands: let the processor judge.
-    if let Ok(spec) = &entry.spec
-        && spec.sensor(&reading.sensor).is_none()
-    {
-        let near = suggest::closest(&reading.sensor, spec.sensors.iter().map(|sensor| &*sensor.name));
-        let (service, name, near) = (service.clone(), reading.sensor.to_string(), near.map(str::to_owned));
-        return Err(Refused::UnknownSensor { service, name, near });
-    }
-    if !reading.value.is_finite() {
-        return Err(Refused::NotFinite { value: reading.value });
-    }
-    if reading.ts <= 0 {
-        return Err(Refused::TsInvalid { ts: reading.ts });
-    }
+    check_names(catalog, &reading.service, &reading.sensor)?;
+    check_numbers(reading)?;
+    encode(reading)
+}
+
+/// The value on the bus.
+pub(super) fn encode(reading: &Reading<'_>) -> Result<Vec<u8>, Refused> {
     let value = codec::reading::encode(reading);
     if value.len() > codec::reading::MAX_VALUE_LENGTH {
         return Err(Refused::TooLarge { bytes: value.len() });
     }
     Ok(value)
+}
+
+/// Is this sensor declared?
+pub(super) fn check_names(catalog: &Catalog, service: &str, sensor: &str) -> Result<(), Refused> {
+    let (service, entry) = catalog.get(service)?;
+    // A text that only another release understands: let the processor judge.
+    if let Ok(spec) = &entry.spec
+        && spec.sensor(sensor).is_none()
+    {
+        let near = suggest::closest(sensor, spec.sensors.iter().map(|sensor| &*sensor.name));
+        let (service, name, near) = (service.clone(), sensor.to_owned(), near.map(str::to_owned));
+        return Err(Refused::UnknownSensor { service, name, near });
+    }
+    Ok(())
+}
+
+impl Refused {
+    /// The reason for which the processor would reject the reading.
+    pub fn reason(&self) -> RejectReason {
+        match self {
+            Self::UnknownService(_) => RejectReason::UnknownService,
+            Self::UnknownSensor { .. } | Self::TooManyNames { .. } => RejectReason::UnknownSensor,
+            Self::NotFinite { .. } => RejectReason::ValueNotFinite,
+            Self::TsInvalid { .. } => RejectReason::TsInvalid,
+            Self::TooLarge { .. } => RejectReason::TooLarge,
+        }
+    }
+}
+
+/// What can be said of a reading without asking anybody.
+pub(super) fn check_numbers(reading: &Reading<'_>) -> Result<(), Refused> {
+    match reading.fault() {
+        None => Ok(()),
+        Some(RejectReason::TsInvalid) => Err(Refused::TsInvalid { ts: reading.ts }),
+        Some(_) => Err(Refused::NotFinite { value: reading.value }),
+    }
 }
 
 #[cfg(test)]

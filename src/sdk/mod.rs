@@ -8,10 +8,12 @@
 //! - [`register`](mod@register): publish a spec, or retire a service, and wait until the processor has taken it up.
 //! - [`emit`]: check readings against the catalog and publish them; [`retime`]: recorded time onto now.
 //! - [`incidents`]: what happened, as stories; [`series`]: the past of one series.
+//! - [`buffer`]: the same for programs that must not be kept waiting.
 //! - [`measure`]: how readings were, from the rollups of their series.
 //! - [`status`](mod@status): how services are, from what the processor and the actors have published.
 
 pub mod actions;
+pub mod buffer;
 pub mod catalog;
 pub mod emit;
 pub mod freeze;
@@ -30,6 +32,7 @@ use crate::model::ServiceId;
 use crate::spec::Findings;
 use crate::telemetry::clock::now_ms;
 
+pub use buffer::Buffer;
 pub use catalog::{Catalog, UnknownService};
 pub use emit::Emitter;
 pub use register::{Activation, Registered, register, unregister};

@@ -33,6 +33,7 @@ pub mod decode;
 mod disk;
 pub mod error;
 pub mod find;
+pub mod json;
 pub mod schemas;
 pub mod segment;
 

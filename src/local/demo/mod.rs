@@ -264,15 +264,16 @@ fn stays_up(options: &Options, stage: &Stage) -> String {
 
 /// How to play along.
 fn invitation(options: &Options, stage: &Stage, spec: &Spec) -> String {
-    let (kubectl, flags, program) = (stage.airport.kubectl(), stage.flags(), &options.program);
-    let (service, vault) = (&spec.id, stage.vault.display());
-    let workload = &stage.workload;
+    let (kubectl, exports, program) = (stage.airport.kubectl(), stage.exports(), &options.program);
+    let (service, workload) = (&spec.id, &stage.workload);
     format!(
         "\nPlay along in another terminal:\n  \
+         {exports}\n  \
          {kubectl} get {workload} --watch\n  \
          {kubectl} scale {workload} --replicas=6\n  \
-         {program} status {service} --watch {flags}\n  \
-         {program} emit queue_time_seconds 99 --service {service} {flags}\n  \
-         {program} dta find --vault {vault}\n\n",
+         {program} status {service} --watch\n  \
+         {program} emit queue_time_seconds 99 --service {service}\n  \
+         {program} dta find\n  \
+         cd examples/python && python register.py && python emit.py     # or from Python: docs/sdk.md\n\n",
     )
 }

@@ -143,10 +143,11 @@ impl Stage {
         Ok(Company { autoscaler, pager, archiver, processor })
     }
 
-    /// The flags by which our own commands find this installation.
-    pub fn flags(&self) -> String {
-        let brokers = format!("--brokers {}", self.kafka.brokers());
-        if self.prefix.is_empty() { brokers } else { format!("{brokers} --topic-prefix {}", self.prefix) }
+    /// What to tell a shell, so that our own commands and the SDK find this installation.
+    pub fn exports(&self) -> String {
+        let (brokers, vault) = (self.kafka.brokers(), self.vault.display());
+        let prefix = if self.prefix.is_empty() { String::new() } else { format!(" OPS_TOPIC_PREFIX={}", self.prefix) };
+        format!("export OPS_BROKERS={brokers} OPS_VAULT={vault}{prefix}")
     }
 
     /// Does everybody still work?

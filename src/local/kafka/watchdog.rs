@@ -82,18 +82,14 @@ impl Watchdog {
 
     /// Kills the broker without warning; returns when the same command runs again.
     pub(super) fn kill_and_restart(&self, scratch: &Path) -> io::Result<()> {
-        let pid = || -> io::Result<u32> {
-            let text = fs::read_to_string(scratch.join("pid"))?;
-            text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-        };
-        let before = pid()?;
+        let before = pid(scratch)?;
         fs::write(scratch.join("again"), "")?;
         // SAFETY: a signal to a process that the shell waits for, so that the number is still its own.
         if unsafe { libc::kill(before.cast_signed(), libc::SIGKILL) } != 0 {
             return Err(io::Error::last_os_error());
         }
         // The shell writes the number when the old process is gone; no event tells of it.
-        while pid()? == before {
+        while pid(scratch)? == before {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         Ok(())
@@ -105,6 +101,12 @@ impl Watchdog {
         // Only fails if the shell was already waited for, and then it is gone.
         let _ = self.shell.wait();
     }
+}
+
+/// The broker's process.
+pub(super) fn pid(scratch: &Path) -> io::Result<u32> {
+    let text = fs::read_to_string(scratch.join("pid"))?;
+    text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Where the broker's output goes.
