@@ -11,6 +11,7 @@
 //! - [`actors`]: guard -> act -> outcome, once for all actors; autoscaler, pager, archiver.
 //! - [`world`]: drivers: Kubernetes, webhook.
 //! - [`vault`]: HMS-DTA, the archive.
+//! - [`collect`]: `ops collect`: scrapes the targets of registered sensors and publishes their readings.
 //! - [`sdk`]: what a user does with the bus: register, emit, ask for the status.
 //! - [`local`]: a single-node Apache Kafka and the demo's world, for demo and tests.
 //! - [`bench`]: `ops bench`: how fast, at which cost, beside the bare client and beside others.
@@ -23,6 +24,7 @@ pub mod bench;
 pub mod bus;
 pub mod cli;
 pub mod codec;
+pub mod collect;
 pub mod local;
 pub mod model;
 pub mod processor;

@@ -43,6 +43,10 @@
 //! dry_run = false
 //! cool_down_seconds = 300                           # else the window of the service
 //!
+//! [collect]                                         # see `cli::collect_scrape`
+//! allow = ["10.0.0.0/8", "127.0.0.1/32:9100"]       # networks inside to which a scrape_url may lead
+//! group = "ops-collector"
+//!
 //! [alive]                                           # see `cli::alive`
 //! url_env = "OPS_ALIVE_URL"
 //! ```
@@ -58,6 +62,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::alive::AliveConfig;
+use super::collect_scrape::CollectConfig;
 use crate::actors::channel::{Channels, Console};
 use crate::cli::channels::ChannelConfig;
 
@@ -78,6 +83,8 @@ pub struct Config {
     pub autoscaler: AutoscalerConfig,
     /// Of the watch of `ops act pager`.
     pub alive: AliveConfig,
+    /// Of `ops collect`, and what `ops check` and `ops register` allow.
+    pub collect: CollectConfig,
 }
 
 /// Of `ops act pager`.

@@ -9,7 +9,7 @@
 //! `unknown_schema`.
 //!
 //! - [`reading`]: `ops.metrics`, the hot path and the only bytes that strangers write; [`json`] is its other form.
-//! - [`incident`], [`action`], [`service`], [`state`], [`rejected`]: one topic each (`state` two).
+//! - [`incident`], [`action`], [`service`], [`state`], [`rejected`], [`target`]: one topic each (`state` two).
 //! - [`format`](mod@format): header, fingerprint, older schemas; [`binary`]: Avro's primitives; [`flat`]: serde <-> datum.
 //!
 //! The same model gives the same bytes, always: maps are written sorted by key. Incidents rely on it.
@@ -25,6 +25,7 @@ pub mod reading;
 pub mod rejected;
 pub mod service;
 pub mod state;
+pub mod target;
 
 use format::Format;
 use std::sync::LazyLock;
@@ -94,6 +95,7 @@ formats! {
     STATE = "state" ["v1"];
     REJECTED = "rejected" ["v1"];
     ACTION = "action" ["v1"];
+    TARGET = "target" ["v1"];
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Log events, metrics and the host's clock, for everything that is not pure.
 
 pub mod clock;
+pub mod collector;
 pub mod http;
 pub mod log;
 pub mod processor;

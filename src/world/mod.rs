@@ -132,7 +132,7 @@ impl WorldError {
 
 /// Gives the process its TLS provider (ring), once; both HTTP clients take the process's. An embedding program
 /// that installed another one before keeps it.
-fn install_crypto_provider() {
+pub(crate) fn install_crypto_provider() {
     // The error only says that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
@@ -145,7 +145,7 @@ fn excerpt(text: &str, limit: usize) -> String {
 }
 
 /// An error and its causes in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

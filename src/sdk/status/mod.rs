@@ -4,10 +4,11 @@
 //! partition (about 10 s), incidents as of now. It judges nothing: verdicts and phases are the processor's. What is
 //! not known is `unknown`, never green.
 //!
-//! - [`tail`]: follows a topic; [`facts`]: what was read; [`view`]: facts -> [`Status`], pure.
+//! - [`tail`]: follows a topic; [`facts`]: what was read; [`view`], [`targets`]: facts -> [`Status`], pure.
 
 mod facts;
 pub(super) mod tail;
+mod targets;
 mod view;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::catalog::Entry;
 use super::{Catalog, Error, now_ms};
 use crate::bus::{self, Offsets, Settings};
 use crate::model::action::ActionEvent;
@@ -24,6 +26,7 @@ use crate::model::topics::Topics;
 use crate::model::{IncidentId, ServiceId, SpecHash};
 use facts::Facts;
 use tail::Tail;
+pub use targets::{TargetState, TargetStatus};
 
 /// How far back actions and rejected readings are shown, ms.
 const ACTIONS_MS: i64 = 24 * 3_600_000;
@@ -108,6 +111,8 @@ pub struct Status {
     pub frozen: Option<ActionEvent>,
     /// The partition's clock at the cut that the counts are of, ms.
     pub as_of: Option<i64>,
+    /// Sensors that are scraped, as collectors see them.
+    pub targets: Vec<TargetStatus>,
 }
 
 /// The machine of one cause.
@@ -166,6 +171,8 @@ pub struct Board {
     incidents: Tail,
     actions: Tail,
     rejected: Tail,
+    /// None on a cluster whose topics were made before there were collectors.
+    targets: Option<Tail>,
 }
 
 impl Board {
@@ -185,7 +192,9 @@ impl Board {
         let since = |back: i64| partitions.iter().map(move |partition| (*partition, now - back));
         let windows = facts.windows_since(&partitions, AHEAD_MS);
         let follow = |topic: &str, since| Tail::since(settings, &offsets, topic, since);
+        let targets = targets::follow(settings, &offsets, &topics.targets, only.as_ref(), now)?;
         let mut board = Self {
+            targets,
             rollups: follow(&topics.rollups, windows)?,
             incidents: follow(&topics.incidents, facts.cuts_since(&partitions))?,
             // All of it: a freeze holds until somebody thaws it, however long ago it was.
@@ -212,7 +221,8 @@ impl Board {
     /// Reads every topic to its end, `ops.state` last: an event that it holds already is not counted again, and
     /// one that it does not hold yet is.
     fn catch_up(&mut self) -> Result<(), bus::Error> {
-        let Self { offsets, facts, state, rollups, incidents, actions, rejected, .. } = self;
+        let Self { offsets, facts, state, rollups, incidents, actions, rejected, targets, .. } = self;
+        targets.as_mut().map_or(Ok(()), |targets| targets.catch_up(offsets, |message| facts.take_target(message)))?;
         rollups.catch_up(offsets, |message| facts.take_rollup(message))?;
         actions.catch_up(offsets, |message| facts.take_action(message))?;
         rejected.catch_up(offsets, |message| facts.take_rejected(message))?;
@@ -225,7 +235,7 @@ impl Board {
     /// # Errors
     /// The bus.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
-        let Self { facts, state, rollups, incidents, actions, rejected, .. } = self;
+        let Self { facts, state, rollups, incidents, actions, rejected, targets, .. } = self;
         let mut catalog_moved = false;
         let mut news = incidents.glance(timeout, |message| {
             let kind = facts.take_incident(message);
@@ -234,6 +244,9 @@ impl Board {
         news |= rollups.glance(GLANCE, |message| facts.take_rollup(message))?;
         news |= actions.glance(GLANCE, |message| facts.take_action(message))?;
         news |= rejected.glance(GLANCE, |message| facts.take_rejected(message))?;
+        if let Some(targets) = targets {
+            news |= targets.glance(GLANCE, |message| facts.take_target(message))?;
+        }
         news |= state.glance(GLANCE, |message| facts.take_state(message))?;
         if catalog_moved {
             self.catalog = Catalog::read(&self.settings, &self.offsets, &self.topics)?;
@@ -245,7 +258,12 @@ impl Board {
     pub fn statuses(&self, now: i64) -> Vec<Status> {
         let wanted = |id: &ServiceId| self.only.as_ref().is_none_or(|only| only == id);
         let entries = self.catalog.entries().filter(|(id, _)| wanted(id));
-        entries.map(|(id, entry)| view::status(&self.facts, id, &entry.registration.owner, now)).collect()
+        let status = |(id, entry): (&ServiceId, &Entry)| {
+            let status = view::status(&self.facts, id, &entry.registration.owner, now);
+            let targets = entry.spec.as_ref().map_or_else(|_| Vec::new(), |spec| targets::of(&self.facts, spec, now));
+            Status { targets, ..status }
+        };
+        entries.map(status).collect()
     }
 
     /// Rejected readings of the last hour that belong to no registered service, by reason.
