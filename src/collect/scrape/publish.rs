@@ -178,3 +178,26 @@ impl Desk {
         flushed.pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::http::Source;
+
+    #[test]
+    fn who_finds_the_queue_full_goes_on_and_what_was_not_taken_is_counted() {
+        let (queue, waiting) = sync_channel(1);
+        let metrics = Arc::new(CollectorMetrics::default());
+        let outlet = Outlet { queue, metrics: metrics.clone() };
+        let reading =
+            || Outgoing::Reading { service: ServiceId::new("s").unwrap(), sensor: "q".into(), ts: 1, value: 1.0 };
+        outlet.send(reading());
+        outlet.send(reading());
+        outlet.send(Outgoing::Left("c1".to_owned()));
+        drop(waiting);
+        outlet.send(reading());
+        let text = metrics.text();
+        assert!(text.contains("undelivered_total{what=\"reading\"} 2"), "{text}");
+        assert!(text.contains("undelivered_total{what=\"health\"} 1"), "{text}");
+    }
+}
