@@ -36,6 +36,10 @@ mod archiver_disk;
 mod bench;
 #[path = "kafka/bus.rs"]
 mod bus;
+#[path = "kafka/collect.rs"]
+mod collect;
+#[path = "kafka/exporters.rs"]
+mod exporters;
 #[path = "kafka/group.rs"]
 mod group;
 #[path = "kafka/held.rs"]
@@ -54,6 +58,8 @@ mod pager;
 mod pager_channels;
 #[path = "kafka/pager_faults.rs"]
 mod pager_faults;
+#[path = "kafka/pages.rs"]
+mod pages;
 #[path = "kafka/processor.rs"]
 mod processor;
 #[path = "kafka/registry.rs"]

@@ -11,6 +11,7 @@ mod positions;
 #[path = "spec/random.rs"]
 mod random;
 
+use hms_ops::model::network::Networks;
 use hms_ops::model::spec::Spec;
 use hms_ops::spec::{self, Finding, Severity};
 
@@ -50,7 +51,7 @@ fn step(condition: &str, action: &str) -> String {
 }
 
 fn good(text: &str) -> Spec {
-    match spec::parse(text) {
+    match spec::lint(text, &Networks::default()) {
         Ok(checked) => checked.spec,
         Err(findings) => panic!("{findings}\n{text}"),
     }
@@ -58,7 +59,7 @@ fn good(text: &str) -> Spec {
 
 /// The errors of a bad text, each with a place and a message.
 fn errors(text: &str) -> Vec<Finding> {
-    match spec::parse(text) {
+    match spec::lint(text, &Networks::default()) {
         Ok(_) => panic!("no error in\n{text}"),
         Err(findings) => checked_errors(findings.0, text),
     }

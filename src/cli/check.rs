@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde_json::json;
 
+use super::config::Config;
+use crate::model::network::Networks;
 use crate::spec::{self, Checked, Finding, Findings, Severity};
 
 /// Checks specs: what is wrong, where, and what to write instead.
@@ -29,16 +31,20 @@ pub struct Args {
     /// Print findings on stdout, one JSON object a line, instead of ids and text.
     #[arg(long, conflicts_with = "explain")]
     json: bool,
+    /// Configuration, for the networks that a scrape_url may lead to; ./ops.toml if there is one.
+    #[arg(long, env = "OPS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// Checks every file; `Ok(false)` if one has an error.
 pub fn run(args: Args) -> anyhow::Result<bool> {
     let colour = super::colour(&io::stderr());
+    let networks = Config::load(args.config.as_deref())?.collect.allow;
     let mut all_good = true;
     let mut unreadable = None;
     for path in &args.files {
         match read(path) {
-            Ok(bytes) => all_good &= check(path, &bytes, &args, colour)?,
+            Ok(bytes) => all_good &= check(path, &bytes, &args, &networks, colour)?,
             // The other files are still checked.
             Err(error) => {
                 if let Some(earlier) = unreadable.replace(error) {
@@ -62,9 +68,9 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn check(path: &Path, bytes: &[u8], args: &Args, colour: bool) -> anyhow::Result<bool> {
+fn check(path: &Path, bytes: &[u8], args: &Args, networks: &Networks, colour: bool) -> anyhow::Result<bool> {
     let name = path.to_string_lossy();
-    let (checked, findings) = match spec::parse_bytes(bytes) {
+    let (checked, findings) = match spec::lint_bytes(bytes, networks) {
         Ok(Checked { spec, warnings }) => (Some(spec), warnings),
         Err(Findings(findings)) => (None, findings),
     };

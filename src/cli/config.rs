@@ -48,6 +48,10 @@
 //! user = "ops"                                      # basic authentication, if it wants one
 //! password_file = "/run/secrets/registry"           # or password_env
 //!
+//! [collect]                                         # see `cli::collect_scrape`
+//! allow = ["10.0.0.0/8", "127.0.0.1/32:9100"]       # networks inside to which a scrape_url may lead
+//! group = "ops-collector"
+//!
 //! [alive]                                           # see `cli::alive`
 //! url_env = "OPS_ALIVE_URL"
 //!
@@ -70,6 +74,7 @@ use serde::Deserialize;
 
 use super::alive::AliveConfig;
 use super::tokens::TokenConfig;
+use super::collect_scrape::CollectConfig;
 use crate::actors::channel::{Channels, Console};
 use crate::cli::channels::ChannelConfig;
 
@@ -94,6 +99,8 @@ pub struct Config {
     pub tokens: Vec<TokenConfig>,
     /// The schema registry.
     pub registry: RegistryConfig,
+    /// Of `ops collect`, and what `ops check` and `ops register` allow.
+    pub collect: CollectConfig,
 }
 
 /// The schema registry.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::check;
+use super::config::Config;
 use super::connect::Connect;
 use crate::sdk::register::{Change, Options};
 use crate::sdk::{self, Activation, Error, Registered};
@@ -29,6 +30,9 @@ pub struct Args {
     /// Take over a service that belongs to another owner.
     #[arg(long)]
     force: bool,
+    /// Configuration, for the networks that a scrape_url may lead to; ./ops.toml if there is one.
+    #[arg(long, env = "OPS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
@@ -63,8 +67,9 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         let colour = super::colour(&io::stderr());
         findings.iter().for_each(|finding| eprint!("{}", diagnose::render(&name, &text, finding, colour)));
     };
+    let networks = Config::load(args.config.as_deref())?.collect.allow;
     // Before the cluster is asked: a bad spec needs none.
-    match spec::parse_bytes(&bytes) {
+    match spec::lint_bytes(&bytes, &networks) {
         Ok(checked) => show(&checked.warnings),
         Err(Findings(findings)) => {
             show(&findings);
@@ -73,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     }
     let (settings, topics) = args.connect.reach("ops-register")?;
     let by = std::env::var("USER").unwrap_or_default();
-    let options = Options { force: args.force, dry_run: args.dry_run, wait: args.wait.timeout(), by };
+    let options = Options { force: args.force, dry_run: args.dry_run, wait: args.wait.timeout(), by, networks };
     match sdk::register(&settings, &topics, &text, &options) {
         Ok(registered) => {
             println!("{}", registered.id);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::connect::Connect;
 use super::history::format_time;
 use crate::model::action::{ActionEvent, ActionKind};
-use crate::sdk::status::{Board, Phase, Quality, SloState, Status};
+use crate::sdk::status::{Board, Phase, Quality, SloState, Status, TargetState, TargetStatus};
 use crate::spec::diagnose::harmless;
 use crate::telemetry::clock::now_ms;
 
@@ -111,6 +111,7 @@ fn text(status: &Status, now: i64, colour: bool) -> String {
     lines.extend(counts(status));
     lines.extend(status.frozen.iter().map(super::freeze::describe));
     lines.extend(status.state.iter().filter(|phase| phase.phase != "healthy").map(|phase| cause(phase, status, now)));
+    lines.extend(status.targets.iter().map(|target| scraped(target, now)));
     lines.extend(status.last_actions.iter().map(|event| action(event, now)));
     if !status.rejected.is_empty() {
         let reasons: Vec<_> = status.rejected.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
@@ -156,6 +157,18 @@ fn counts(status: &Status) -> Option<String> {
         line.push_str(&format!("; {} late", status.late));
     }
     Some(line)
+}
+
+/// `scraped queue_time_seconds: down: status 503; http://scanner.local/metrics, 3 s ago`.
+fn scraped(target: &TargetStatus, now: i64) -> String {
+    let reason = harmless(target.reason.as_deref().unwrap_or_default());
+    let state = match target.state {
+        TargetState::Up => format!("up, {} samples on the page", target.samples),
+        TargetState::Down => format!("down: {reason}"),
+        TargetState::Stale => format!("stale: {reason}"),
+    };
+    let at = target.scraped_at.map_or_else(String::new, |at| format!(", {}", ago(now - at)));
+    format!("scraped {}: {state}; {}{at}", target.sensor, harmless(&target.url))
 }
 
 fn cause(phase: &Phase, status: &Status, now: i64) -> String {

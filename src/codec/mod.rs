@@ -9,7 +9,7 @@
 //! `unknown_schema`.
 //!
 //! - [`reading`]: `ops.metrics`, the hot path and the only bytes that strangers write; [`json`] is its other form.
-//! - [`incident`], [`action`], [`service`], [`state`], [`rejected`]: one topic each (`state` two).
+//! - [`incident`], [`action`], [`service`], [`state`], [`rejected`], [`target`]: one topic each (`state` two).
 //! - [`ids`]: the schema ids of a registry.
 //! - [`format`](mod@format): header, fingerprint, older schemas; [`binary`]: Avro's primitives; [`flat`]: serde <-> datum.
 //!
@@ -27,6 +27,7 @@ pub mod reading;
 pub mod rejected;
 pub mod service;
 pub mod state;
+pub mod target;
 
 use format::Format;
 use std::sync::LazyLock;
@@ -96,6 +97,7 @@ formats! {
     STATE = "state" ["v1"];
     REJECTED = "rejected" ["v1"];
     ACTION = "action" ["v1"];
+    TARGET = "target" ["v1"];
 }
 
 #[cfg(test)]

@@ -5,11 +5,13 @@
 pub mod action;
 pub mod ids;
 pub mod incident;
+pub mod network;
 pub mod reading;
 pub mod registration;
 pub mod rejected;
 pub mod spec;
 pub mod state;
+pub mod target;
 pub mod topic_files;
 pub mod topics;
 

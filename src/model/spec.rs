@@ -63,8 +63,12 @@ pub struct Sensor {
     pub no_data_after_ms: i64,
     /// Where the collector scrapes it.
     pub scrape_url: Option<String>,
+    /// What it is called there (as the sensor).
+    pub metric: Arc<str>,
     /// Label values that a scraped sample must have.
     pub matches: Vec<(String, String)>,
+    /// What of the scraped sample is the reading.
+    pub take: Take,
     /// Declared under `events:`: a reading above 0 is an occurrence.
     pub is_event: bool,
 }
@@ -81,6 +85,20 @@ impl Spec {
         let sensor = &self.sensors[sensor];
         if sensor.is_event { EVENT_KEEP_MS } else { self.window_ms.max(sensor.no_data_after_ms) }
     }
+}
+
+/// What the collector makes of the samples of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Take {
+    /// The sample as it stands there.
+    Value,
+    /// How much a counter grew a second since the scrape before.
+    Rate,
+    /// A quantile: of what a histogram counted since the scrape before, or as a summary says it.
+    Quantile {
+        /// Which, parts per million.
+        ppm: u32,
+    },
 }
 
 /// What the values of a sensor measure. Decides which literals may be compared with it.

@@ -93,7 +93,8 @@ pub fn declared(overrides: &Overrides) -> Vec<Topic> {
         "ops.rollups",
         "ops.state",
         "ops.metrics.rejected",
-        "ops.actions"
+        "ops.actions",
+        "ops.targets"
     );
     parse(files, overrides).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -278,7 +279,7 @@ mod tests {
     #[test]
     fn the_declared_topics_fit_together_and_stamp_append_time() {
         let topics = declared(&Overrides::default());
-        assert_eq!(topics.len(), 7);
+        assert_eq!(topics.len(), 8);
         for topic in &topics {
             assert_eq!((topic.partitions, topic.replication), (12, 1), "{}", topic.name);
             assert_eq!(topic.config["message.timestamp.type"], "LogAppendTime", "{}", topic.name);
@@ -292,7 +293,8 @@ mod tests {
         let overrides = Overrides { prefix: "test-1.".to_owned(), ..Overrides::default() };
         let names: Vec<_> = declared(&overrides).into_iter().map(|topic| topic.name).collect();
         let of = Topics::new("test-1.");
-        let expected = [of.metrics, of.services, of.incidents, of.rollups, of.state, of.rejected, of.actions];
+        let expected =
+            [of.metrics, of.services, of.incidents, of.rollups, of.state, of.rejected, of.actions, of.targets];
         assert_eq!(names, expected);
     }
 

@@ -17,6 +17,8 @@ pub struct Topics {
     pub rejected: String,
     /// The life of actions.
     pub actions: String,
+    /// Health of scraped targets, beats of collectors.
+    pub targets: String,
 }
 
 impl Topics {
@@ -31,6 +33,7 @@ impl Topics {
             state: name("ops.state"),
             rejected: name("ops.metrics.rejected"),
             actions: name("ops.actions"),
+            targets: name("ops.targets"),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{Catalog, Error, acknowledged, left, now_ms, status};
 use crate::bus::{self, Isolation, Next, Offsets, Producer, Reader, Record, Settings};
 use crate::codec;
 use crate::model::incident::{EventKind, IncidentEvent};
+use crate::model::network::Networks;
 use crate::model::registration::Registration;
 use crate::model::spec::Spec;
 use crate::model::topics::Topics;
@@ -31,11 +32,19 @@ pub struct Options {
     pub wait: Option<Duration>,
     /// Who does it, for people.
     pub by: String,
+    /// Networks inside to which a `scrape_url` may lead.
+    pub networks: Networks,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { force: false, dry_run: false, wait: Some(DEFAULT_WAIT), by: String::new() }
+        Self {
+            force: false,
+            dry_run: false,
+            wait: Some(DEFAULT_WAIT),
+            by: String::new(),
+            networks: Networks::default(),
+        }
     }
 }
 
@@ -86,7 +95,7 @@ pub enum Activation {
 /// # Errors
 /// [`Error::Spec`] and [`Error::OtherOwner`], with nothing published; [`Error::NotDelivered`]; the bus.
 pub fn register(settings: &Settings, topics: &Topics, text: &str, options: &Options) -> Result<Registered, Error> {
-    let checked = spec::parse(text)?;
+    let checked = spec::lint(text, &options.networks)?;
     let (spec, warnings) = (checked.spec, checked.warnings);
     let offsets = Offsets::new(settings)?;
     let change = change(&Catalog::read(settings, &offsets, topics)?, &spec, options.force)?;

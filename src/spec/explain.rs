@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::diagnose::harmless;
 use super::number::Decimal;
 use super::read::duration_text;
-use crate::model::spec::{Call, Cause, Condition, Sensor, Slo, Spec, Step, Trigger};
+use crate::model::spec::{Call, Cause, Condition, Sensor, Slo, Spec, Step, Take, Trigger};
 
 /// What will happen when, as text of several lines.
 pub fn explain(spec: &Spec) -> String {
@@ -58,13 +58,26 @@ fn sensor_text(sensor: &Sensor) -> String {
         return format!("{} is an event: each reading above 0 is one occurrence.", sensor.name);
     }
     let unit = super::unit_name(sensor.unit);
-    let source = sensor.scrape_url.as_ref().map_or(String::new(), |url| format!(", scraped from {url}"));
+    let source = sensor.scrape_url.as_ref().map_or(String::new(), |url| format!(", {} {url}", scrape_text(sensor)));
     format!(
         "{} ({unit}): one about every {}{source}; silence of {} is no data.",
         sensor.name,
         duration_text(sensor.interval_ms),
         duration_text(sensor.no_data_after_ms)
     )
+}
+
+/// `scraped as the rate of http_requests_total{code="500"} from`.
+fn scrape_text(sensor: &Sensor) -> String {
+    let labels: Vec<_> = sensor.matches.iter().map(|(label, value)| format!("{label}={value:?}")).collect();
+    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+    let metric = format!("{}{labels}", sensor.metric);
+    match sensor.take {
+        Take::Value if *sensor.metric == *sensor.name && sensor.matches.is_empty() => "scraped from".to_owned(),
+        Take::Value => format!("scraped as {metric} from"),
+        Take::Rate => format!("scraped as the rate a second of {metric} from"),
+        Take::Quantile { ppm } => format!("scraped as the {} % quantile of {metric} from", percent_text(ppm)),
+    }
 }
 
 fn verdict(told: &mut String, spec: &Spec, slo: &Slo) {

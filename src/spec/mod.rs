@@ -13,6 +13,7 @@ mod lexer;
 mod number;
 mod playbook;
 mod read;
+mod scrape;
 mod secret;
 mod sensors;
 mod slo;
@@ -24,6 +25,7 @@ mod yaml;
 
 use std::fmt;
 
+use crate::model::network::Networks;
 use crate::model::spec::{Spec, Unit};
 
 /// A unit as specs write it.
@@ -96,8 +98,20 @@ impl fmt::Display for Findings {
 impl std::error::Error for Findings {}
 
 /// Parses and checks the text of one spec. A byte order mark is skipped; [`Spec::text`] and the hash keep it.
+///
+/// Addresses that it names are not judged: what is in force must not hang on the configuration of one host. Whoever
+/// takes a spec in asks [`lint`].
 pub fn parse(text: &str) -> Result<Checked, Findings> {
-    let mut read = read_all(text);
+    read_within(text, None)
+}
+
+/// [`parse`], and no `scrape_url` may name an address inside that `networks` do not.
+pub fn lint(text: &str, networks: &Networks) -> Result<Checked, Findings> {
+    read_within(text, Some(networks))
+}
+
+fn read_within(text: &str, networks: Option<&Networks>) -> Result<Checked, Findings> {
+    let mut read = read_all(text, networks);
     let findings = match &mut read {
         Ok(checked) => &mut checked.warnings,
         Err(findings) => &mut findings.0,
@@ -106,7 +120,7 @@ pub fn parse(text: &str) -> Result<Checked, Findings> {
     read
 }
 
-fn read_all(text: &str) -> Result<Checked, Findings> {
+fn read_all(text: &str, networks: Option<&Networks>) -> Result<Checked, Findings> {
     if text.len() > MAX_BYTES {
         return Err(one_error(too_large()));
     }
@@ -116,7 +130,7 @@ fn read_all(text: &str) -> Result<Checked, Findings> {
         // Alone, so that no other message quotes what must not be repeated.
         return Err(Findings(leaks));
     }
-    let mut report = read::Report::default();
+    let mut report = read::Report::within(networks);
     let spec = document::read(&mut report, &root, text);
     let findings = report.into_sorted();
     match spec {
@@ -127,13 +141,13 @@ fn read_all(text: &str) -> Result<Checked, Findings> {
     }
 }
 
-/// [`parse`] for bytes of unknown encoding: what is not UTF-8 is an error at its place.
-pub fn parse_bytes(bytes: &[u8]) -> Result<Checked, Findings> {
+/// [`lint`] for bytes of unknown encoding: what is not UTF-8 is an error at its place.
+pub fn lint_bytes(bytes: &[u8], networks: &Networks) -> Result<Checked, Findings> {
     if bytes.len() > MAX_BYTES {
         return Err(one_error(too_large()));
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) => parse(text),
+        Ok(text) => lint(text, networks),
         Err(error) => {
             let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let line = diagnose::lines(&good).count();

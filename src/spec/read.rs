@@ -5,6 +5,7 @@ use super::number::{self, Decimal};
 use super::suggest;
 use super::yaml::{Key, Node, Pos, Scalar, Value};
 use super::{Finding, Severity, grammar};
+use crate::model::network::Networks;
 
 /// The most findings of one text: nobody reads more, and a hostile file would make thousands.
 pub(super) const MAX_FINDINGS: usize = 100;
@@ -14,9 +15,16 @@ pub(super) const MAX_FINDINGS: usize = 100;
 pub(super) struct Report {
     findings: Vec<Finding>,
     has_error: bool,
+    /// Which addresses a spec may name, where that is asked for.
+    pub networks: Option<Networks>,
 }
 
 impl Report {
+    /// A report of a text that may name only these addresses; all, if that is not asked for.
+    pub fn within(networks: Option<&Networks>) -> Self {
+        Self { networks: networks.cloned(), ..Self::default() }
+    }
+
     /// Notes an error. The help says what to write instead.
     pub fn error(&mut self, pos: Pos, message: impl Into<String>, help: Option<String>) {
         self.push(Severity::Error, pos, message.into(), help);

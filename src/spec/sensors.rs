@@ -6,11 +6,20 @@ use super::grammar::KEYWORDS;
 use super::number::MAX_DURATION_MS;
 use super::read::{Fields, Report, duration_text};
 use super::yaml::{Node, Pos, Value};
-use super::{suggest, url};
+use super::{scrape, suggest};
 use crate::model::ids::is_sensor_name;
-use crate::model::spec::{Sensor, Unit};
+use crate::model::spec::{Sensor, Take, Unit};
 
-const FIELDS: [&str; 6] = ["name", "unit", "interval", "no_data_after", "scrape_url", "match"];
+const FIELDS: [&str; 8] = [
+    "name",
+    "unit",
+    "interval",
+    "no_data_after",
+    scrape::FIELDS[0],
+    scrape::FIELDS[1],
+    scrape::FIELDS[2],
+    scrape::FIELDS[3],
+];
 const NAME_RULE: &str = "letters, digits, `_` and `:`, the first no digit, as Prometheus names metrics";
 
 /// Default of `interval`, ms.
@@ -83,7 +92,9 @@ fn event(name: &str) -> Sensor {
         interval_ms: INTERVAL_MS,
         no_data_after_ms: NO_DATA_AFTER_MS,
         scrape_url: None,
+        metric: Arc::from(name),
         matches: Vec::new(),
+        take: Take::Value,
         is_event: true,
     }
 }
@@ -100,21 +111,21 @@ fn read_sensor(report: &mut Report, node: &Node) -> Option<(Sensor, Pos)> {
     let interval_ms = fields.duration(report, "interval", 1, MAX_DURATION_MS, INTERVAL_MS);
     let silence_ms = (3 * interval_ms).max(NO_DATA_AFTER_MS);
     let no_data_after_ms = fields.duration(report, "no_data_after", 1, MAX_DURATION_MS, silence_ms);
-    let scrape_url = fields.get("scrape_url").and_then(|node| {
-        let scalar = report.scalar(node, "scrape_url")?;
-        match url::check(&scalar.text) {
-            Ok(()) => Some(scalar.text.clone()),
-            Err(error) => {
-                report.error(scalar.at(error.at), format!("`scrape_url`: {}", error.message), error.help);
-                None
-            }
-        }
-    });
-    let matches = fields.get("match").map_or_else(Vec::new, |node| read_match(report, node));
+    let scrape = scrape::read(report, &fields, interval_ms);
     let name_node = fields.required(report, "name")?;
     let name = report.name(name_node, "name", is_sensor_name, NAME_RULE)?;
-    let name = Arc::from(name);
-    let sensor = Sensor { name, unit, interval_ms, no_data_after_ms, scrape_url, matches, is_event: false };
+    let name: Arc<str> = Arc::from(name);
+    let sensor = Sensor {
+        metric: scrape.metric.unwrap_or_else(|| name.clone()),
+        name,
+        unit,
+        interval_ms,
+        no_data_after_ms,
+        scrape_url: scrape.url,
+        matches: scrape.matches,
+        take: scrape.take,
+        is_event: false,
+    };
     warn_of_silence(report, &fields, "no_data_after", &sensor);
     Some((sensor, name_node.pos))
 }
@@ -140,23 +151,4 @@ fn read_unit(report: &mut Report, node: &Node) -> Option<Unit> {
         report.error(node.pos, format!("unknown unit `{}`", scalar.text), Some(help));
     }
     found
-}
-
-/// `match:`, a map of label to value.
-fn read_match(report: &mut Report, node: &Node) -> Vec<(String, String)> {
-    let Value::Map(entries) = &node.value else {
-        let help = "write `match: {label: value}`".to_owned();
-        report.error(node.pos, "`match` must be a map of label to value", Some(help));
-        return Vec::new();
-    };
-    let mut matches = Vec::new();
-    for (key, value) in entries {
-        if !is_sensor_name(&key.text) || key.text.contains(':') {
-            let help = "letters, digits and `_`, the first no digit".to_owned();
-            report.error(key.pos, format!("`{}` cannot name a label", key.text), Some(help));
-        } else if let Some(scalar) = report.scalar(value, &key.text) {
-            matches.push((key.text.clone(), scalar.text.clone()));
-        }
-    }
-    matches
 }

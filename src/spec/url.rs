@@ -1,17 +1,34 @@
-//! Which `scrape_url` a spec may name: http or https, and no address by which a spec could make the collector
-//! read what its owner cannot. Names pass here; the collector checks the addresses that they resolve to. Called by
+//! Which `scrape_url` a spec may name: http or https, a host in its plain form, no user. That is the form, which every
+//! reader of a spec checks. To which addresses it may lead is the host's configuration, [`Networks`]: `ops check` and
+//! `ops register` ask for it here, and the collector for each address that a name resolves to. Called by
 //! [`super::sensors`].
 
 // `core::net` is addresses as values; no socket comes near this room.
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::lexer::SyntaxError;
+use crate::model::network::{Inside, Networks};
 
 const MAX_LENGTH: usize = 2_048;
 const HELP: &str = "write `http://host/metrics`";
 
-/// Checks one URL; the error says at which character.
-pub(super) fn check(url: &str) -> Result<(), SyntaxError> {
+/// Where a URL leads, as far as its text says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place<'u> {
+    host: Host<'u>,
+    port: u16,
+    /// Which character of the URL the host begins with.
+    at: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Host<'u> {
+    Address(IpAddr),
+    Name(&'u str),
+}
+
+/// Checks the form of one URL; the error says at which character.
+pub(super) fn parse(url: &str) -> Result<Place<'_>, SyntaxError> {
     if url.len() > MAX_LENGTH {
         return Err(SyntaxError::new(0, format!("longer than {MAX_LENGTH} bytes"), None));
     }
@@ -21,9 +38,11 @@ pub(super) fn check(url: &str) -> Result<(), SyntaxError> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Err(SyntaxError::new(0, "no URL with a scheme", Some(HELP)));
     };
-    if !matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https") {
-        return Err(SyntaxError::new(0, "the scheme must be `http` or `https`", Some(HELP)));
-    }
+    let usual_port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err(SyntaxError::new(0, "the scheme must be `http` or `https`", Some(HELP))),
+    };
     let at = scheme.chars().count() + 3;
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
     if authority.contains('@') {
@@ -31,12 +50,36 @@ pub(super) fn check(url: &str) -> Result<(), SyntaxError> {
         return Err(SyntaxError::new(at, "a user in a URL", Some(help)));
     }
     let (host, port) = split_port(authority).ok_or_else(|| SyntaxError::new(at, "no valid host", Some(HELP)))?;
-    if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
-        return Err(SyntaxError::new(at, "no valid port", Some(HELP)));
-    }
-    match refused(host) {
-        None => Ok(()),
-        Some(why) => Err(SyntaxError::new(at, why, Some("name a host by its name"))),
+    let port = port.map_or(Some(usual_port), |port| port.parse::<u16>().ok().filter(|port| *port > 0));
+    let port = port.ok_or_else(|| SyntaxError::new(at, "no valid port", Some(HELP)))?;
+    let host = read_host(host).map_err(|why| SyntaxError::new(at, why, Some("name a host by its name")))?;
+    Ok(Place { host, port, at })
+}
+
+/// Does the text itself lead where nobody is allowed to? Names pass, but for those that are addresses by another name:
+/// the collector checks the addresses that they resolve to.
+pub(super) fn check(place: &Place<'_>, networks: &Networks) -> Result<(), SyntaxError> {
+    let inside = match &place.host {
+        Host::Address(address) => networks.check(*address, place.port).err(),
+        Host::Name(name) => address_of(name).iter().filter_map(|ip| networks.check(*ip, place.port).err()).next(),
+    };
+    let Some(inside) = inside else { return Ok(()) };
+    let name = if let (Inside::LinkLocal, Host::Name(_)) = (inside, &place.host) { Inside::Metadata } else { inside };
+    let help = "name a public host, or allow the network under `[collect] allow` in ops.toml";
+    Err(SyntaxError::new(place.at, name.name(), Some(help)))
+}
+
+/// The addresses that a name stands for everywhere.
+fn address_of(name: &str) -> &'static [IpAddr] {
+    const LOOPBACK: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    const METADATA: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254))];
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    if name == "localhost" || name.ends_with(".localhost") {
+        &LOOPBACK
+    } else if matches!(name.as_str(), "metadata.google.internal" | "metadata") {
+        &METADATA
+    } else {
+        &[]
     }
 }
 
@@ -55,85 +98,42 @@ fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     (!host.is_empty()).then_some((host, port))
 }
 
-/// Why a host is refused.
-fn refused(host: &str) -> Option<&'static str> {
+/// An address or a name; the error is why it is neither.
+fn read_host(host: &str) -> Result<Host<'_>, &'static str> {
     if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        return match address.parse::<Ipv6Addr>() {
-            Ok(address) => refused_v6(address),
-            Err(_) => Some("no valid IPv6 address"),
-        };
+        let address = address.parse::<Ipv6Addr>().map_err(|_| "no valid IPv6 address")?;
+        return Ok(Host::Address(address.into()));
     }
     if let Ok(address) = host.parse::<Ipv4Addr>() {
-        return refused_v4(address);
+        return Ok(Host::Address(address.into()));
     }
-    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let name = host.strip_suffix('.').unwrap_or(host);
     let label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     if name.len() > 253 || !name.split('.').all(label) {
-        return Some("no valid host name");
+        return Err("no valid host name");
     }
     // `0x7f.1`, `2130706433`: clients read a last label that is a number as an IPv4 address.
-    let last = name.rsplit('.').next().unwrap_or_default();
+    let last = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     if last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") {
-        return Some("an address that is not written as four decimal numbers");
+        return Err("an address that is not written as four decimal numbers");
     }
-    if name == "localhost" || name.ends_with(".localhost") {
-        return Some("a loopback address");
-    }
-    if matches!(name.as_str(), "metadata.google.internal" | "metadata") {
-        return Some("the cloud's metadata service");
-    }
-    None
-}
-
-fn refused_v4(address: Ipv4Addr) -> Option<&'static str> {
-    let [a, b, ..] = address.octets();
-    if address.is_link_local() {
-        Some("a link-local address, where clouds keep their metadata")
-    } else if address.is_loopback() {
-        Some("a loopback address")
-    } else if a == 0 {
-        Some("an unspecified address")
-    } else if address.is_multicast() || a >= 240 {
-        Some("a multicast or reserved address")
-    } else if address.is_private() || (a == 100 && b & 0xc0 == 64) {
-        Some("an address of a private network")
-    } else {
-        None
-    }
-}
-
-fn refused_v6(address: Ipv6Addr) -> Option<&'static str> {
-    let segments = address.segments();
-    // IPv4 inside IPv6: mapped (::ffff:0:0/96), compatible (::/96), NAT64 (64:ff9b::/96), 6to4 (2002::/16).
-    let embedded = match segments {
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some((high, low)),
-        [0x2002, high, low, ..] => Some((high, low)),
-        _ => None,
-    };
-    if address.is_unspecified() {
-        Some("an unspecified address")
-    } else if address.is_loopback() {
-        Some("a loopback address")
-    } else if address.is_multicast() {
-        Some("a multicast or reserved address")
-    } else if segments[0] & 0xffc0 == 0xfe80 {
-        Some("a link-local address, where clouds keep their metadata")
-    } else if segments[0] & 0xfe00 == 0xfc00 {
-        Some("an address of a private network")
-    } else if let Some((high, low)) = embedded {
-        refused_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
-    } else {
-        None
-    }
+    Ok(Host::Name(host))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{Networks, check, parse};
+
+    /// What `ops check` says of a URL where `allowed` is allowed.
+    fn lint(url: &str, allowed: &[&str]) -> Result<(), String> {
+        let networks: Networks = allowed.iter().map(|entry| entry.parse().unwrap()).collect();
+        let place = parse(url).map_err(|error| error.message)?;
+        check(&place, &networks).map_err(|error| error.message)
+    }
 
     #[test]
     fn names_and_public_addresses_pass() {
@@ -146,7 +146,7 @@ mod tests {
             "http://[2001:4860:4860::8888]:80/",
             "http://100.com.",
         ] {
-            assert_eq!(check(url), Ok(()), "{url}");
+            assert_eq!(lint(url, &[]), Ok(()), "{url}");
         }
     }
 
@@ -193,7 +193,27 @@ mod tests {
             "http://ho\u{202e}st/",
             "http://host\n/",
         ] {
-            assert!(check(url).is_err(), "{url}");
+            assert!(lint(url, &[]).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn what_is_allowed_passes_and_what_is_malformed_never_does() {
+        for (url, allowed) in [
+            ("http://127.0.0.1:9100/", "127.0.0.1/32:9100"),
+            ("http://localhost:9100/", "127.0.0.1:9100"),
+            ("https://10.1.2.3/", "10.0.0.0/8:443"),
+            ("http://[fd00::1]/", "fd00::/8"),
+            ("http://metadata.google.internal/", "169.254.0.0/16"),
+        ] {
+            assert_eq!(lint(url, &[allowed]), Ok(()), "{url}");
+            assert!(lint(url, &["192.168.0.0/16"]).is_err(), "{url}");
+            assert!(parse(url).is_ok(), "its form is right wherever it leads: {url}");
+        }
+        for url in ["http://2130706433/", "http://user@host/", "file:///x", "http://[fe80::1%25eth0]/"] {
+            assert!(lint(url, &["0.0.0.0/0", "::/0"]).is_err(), "{url}");
+        }
+        assert!(lint("http://127.0.0.1:9101/", &["127.0.0.1/32:9100"]).is_err());
+        assert_eq!(lint("http://metadata/", &["0.0.0.0/0"]), Err("the cloud's metadata service".to_owned()));
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod clock;
 #[cfg(feature = "service")]
+pub mod collector;
+#[cfg(feature = "service")]
 pub mod http;
 #[cfg(feature = "service")]
 pub mod log;

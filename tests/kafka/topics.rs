@@ -20,13 +20,13 @@ fn answer(output: &Output) -> (i32, Vec<Value>) {
     (output.status.code().unwrap(), lines.map(|line| serde_json::from_str(line).unwrap()).collect())
 }
 
-/// diff: 7 missing -> apply -> diff: none -> somebody turns a knob -> diff: 1 -> apply -> diff: none.
+/// diff: 8 missing -> apply -> diff: none -> somebody turns a knob -> diff: 1 -> apply -> diff: none.
 #[test]
 fn apply_makes_the_cluster_as_declared_and_keeps_what_is_not_declared() {
     let prefix = unique("apply.");
     let few = ["--partitions", "2"];
     let (code, missing) = answer(&ops("diff", &prefix, &few));
-    assert_eq!((code, missing.len()), (1, 7));
+    assert_eq!((code, missing.len()), (1, 8));
     assert!(missing.iter().all(|found| found["difference"] == "missing"), "{missing:?}");
     assert_eq!(answer(&ops("apply", &prefix, &few)), (0, missing));
     assert_eq!(answer(&ops("diff", &prefix, &few)), (0, vec![]));

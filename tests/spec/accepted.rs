@@ -1,7 +1,8 @@
 //! What is accepted, and what it means: the example, every default, units, one cause for what is the same.
 
 use hms_ops::model::ids::SpecHash;
-use hms_ops::model::spec::{Call, Comparison, Condition, Limits, Slo, Step, Trigger, Unit, Workload};
+use hms_ops::model::network::Networks;
+use hms_ops::model::spec::{Call, Comparison, Condition, Limits, Slo, Step, Take, Trigger, Unit, Workload};
 use hms_ops::spec::{self, explain};
 
 use super::{EXAMPLE, GOOD, good, step, warnings, with};
@@ -206,7 +207,7 @@ fn a_dry_run_is_a_yes_or_a_no_and_explained() {
 #[test]
 fn a_byte_order_mark_and_crlf_are_accepted() {
     let text = format!("\u{feff}{}", GOOD.replace('\n', "\r\n"));
-    let checked = spec::parse_bytes(text.as_bytes()).unwrap();
+    let checked = spec::lint_bytes(text.as_bytes(), &Networks::default()).unwrap();
     assert_eq!((&*checked.spec.text, checked.spec.hash), (text.as_str(), SpecHash::of(&text)));
     assert_eq!(checked.spec.causes, good(GOOD).causes);
 }
@@ -237,4 +238,30 @@ fn explain_says_what_happens_and_what_was_assumed() {
     }
     let told = explain::explain(&good(&format!("{GOOD}limits: {{min: 2, max: 20, max_step: 3}}\n")));
     assert!(!told.contains("assumed"), "{told}");
+}
+
+#[test]
+fn how_a_page_is_read_has_defaults_and_is_explained() {
+    let sensor = |fields: &str| {
+        let spec = good(&with("{name: q, interval: 0.5}", &format!("{{name: q, scrape_url: 'http://h/m'{fields}}}")));
+        (explain::explain(&spec).lines().nth(3).unwrap().to_owned(), spec.sensors[0].clone())
+    };
+    let (told, plain) = sensor("");
+    assert_eq!((&*plain.metric, plain.take, plain.matches), ("q", Take::Value, vec![]));
+    assert!(told.contains("scraped from http://h/m"), "{told}");
+    let (told, rate) = sensor(", metric: http_requests_total, match: {code: '500'}, take: rate");
+    assert_eq!((&*rate.metric, rate.take), ("http_requests_total", Take::Rate));
+    assert!(told.contains("as the rate a second of http_requests_total{code=\"500\"} from"), "{told}");
+    let (told, quantile) = sensor(", metric: latency_seconds, take: p99.9");
+    assert_eq!(quantile.take, Take::Quantile { ppm: 999_000 });
+    assert!(told.contains("as the 99.9 % quantile of latency_seconds from"), "{told}");
+}
+
+#[test]
+fn what_says_how_to_scrape_and_scrapes_nothing_is_a_warning() {
+    let found = warnings(&with("{name: q, interval: 0.5}", "{name: q, take: rate}"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("`take` says how a page is read"), "{found:?}");
+    let found = warnings(&with("{name: q, interval: 0.5}", "{name: q, interval: 0.5, scrape_url: 'http://h/'}"));
+    assert!(found.len() == 1 && found[0].contains("once a second at most"), "{found:?}");
 }

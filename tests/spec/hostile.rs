@@ -1,5 +1,6 @@
 //! Hostile and broken texts: each is an error with line and column, none is a panic, a hang or a leak.
 
+use hms_ops::model::network::Networks;
 use hms_ops::spec::{self, diagnose};
 
 use super::{GOOD, checked_errors, error, errors, step, with};
@@ -94,7 +95,7 @@ fn what_is_no_document_is_refused() {
 
 #[test]
 fn what_is_not_utf8_is_an_error_at_its_byte() {
-    let error = |bytes: &[u8]| match spec::parse_bytes(bytes) {
+    let error = |bytes: &[u8]| match spec::lint_bytes(bytes, &Networks::default()) {
         Ok(_) => panic!("accepted"),
         Err(findings) => checked_errors(findings.0, &String::from_utf8_lossy(bytes)).remove(0),
     };
@@ -328,6 +329,38 @@ fn scrape_urls_that_lead_inside_are_refused() {
         assert!(error.message.starts_with("`scrape_url`"), "{error:?}");
         assert_eq!(error.line, 4);
     }
+}
+
+#[test]
+fn how_a_page_is_read_is_checked_with_its_place() {
+    for (fields, message, column) in [
+        ("metric: 1up", "`1up` cannot be the `metric`", 49),
+        ("metric: [a]", "`metric` must be one value", 49),
+        ("take: avg", "`take`: unknown: `avg`", 47),
+        ("take: p100", "`take`: a quantile lies between 0 and 1", 48),
+        ("take: quantile 1.5", "`take`: a quantile lies between 0 and 1", 56),
+        ("takes: rate", "unknown key `takes`", 41),
+        ("match: [a]", "`match` must be a map", 48),
+        ("match: {'a b': c}", "`a b` cannot name a label", 49),
+        ("match: {a: ''}", "`a` has no value", 52),
+    ] {
+        let text = with("{name: q, interval: 0.5}", &format!("{{name: q, scrape_url: 'http://h/', {fields}}}"));
+        let error = error(&text);
+        assert!(error.message.starts_with(message), "{error:?}");
+        assert_eq!((error.line, error.column), (4, column), "{error:?}");
+    }
+}
+
+/// What is in force must not hang on the configuration of the host that reads it.
+#[test]
+fn an_address_inside_refuses_a_spec_only_where_specs_are_taken_in_and_it_is_not_allowed() {
+    let text = with("{name: q, interval: 0.5}", "{name: q, scrape_url: 'http://127.0.0.1:9100/metrics'}");
+    assert!(spec::parse(&text).is_ok());
+    let allow = |entry: &str| Networks::from_iter([entry.parse().unwrap()]);
+    assert!(spec::lint(&text, &allow("127.0.0.1/32:9100")).is_ok());
+    let error = spec::lint(&text, &allow("127.0.0.1/32:9101")).unwrap_err().0.remove(0);
+    assert_eq!((error.line, error.column), (4, 34), "{error:?}");
+    assert!(error.help.unwrap().contains("[collect] allow"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Nothing that is given to the parser makes it panic, and what it refuses it refuses with a place.
 
+use hms_ops::model::network::Networks;
 use hms_ops::spec::{self, diagnose, explain};
 use proptest::prelude::*;
 
@@ -8,7 +9,7 @@ use super::{EXAMPLE, GOOD};
 /// Parses and shows everything there is to show.
 fn try_all(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let findings = match spec::parse_bytes(bytes) {
+    let findings = match spec::lint_bytes(bytes, &Networks::default()) {
         Ok(checked) => {
             assert!(!explain::explain(&checked.spec).is_empty());
             checked.warnings

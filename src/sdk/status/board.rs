@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::facts::{Facts, Rollups};
 use super::tail::{self, Tail};
-use super::{FULL_CUT_MS, REJECTED_MS, Status, view};
+use super::{FULL_CUT_MS, REJECTED_MS, Status, targets, view};
 use crate::bus::{self, Offsets, Settings};
 use crate::model::ServiceId;
 use crate::model::incident::EventKind;
@@ -56,7 +56,7 @@ impl View {
         let Known { catalog, facts } = &*self.read();
         let wanted = |id: &ServiceId| self.only.as_ref().is_none_or(|only| only == id);
         let entries: Vec<_> = catalog.entries().filter(|(id, _)| wanted(id)).collect();
-        let status = |(id, entry): &(&ServiceId, &Entry)| view::status(facts, id, &entry.registration.owner, now);
+        let status = |(id, entry): &(&ServiceId, &Entry)| status_of(facts, id, entry, now);
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = entries.len().div_ceil(threads).max(WORTH_A_THREAD);
         thread::scope(|scope| {
@@ -75,7 +75,7 @@ impl View {
     pub fn status(&self, name: &str, now: i64) -> Result<Status, UnknownService> {
         let Known { catalog, facts } = &*self.read();
         let (id, entry) = catalog.get(name)?;
-        Ok(view::status(facts, id, &entry.registration.owner, now))
+        Ok(status_of(facts, id, entry, now))
     }
 
     /// A service as it is registered.
@@ -96,6 +96,12 @@ impl View {
     }
 }
 
+fn status_of(facts: &Facts, id: &ServiceId, entry: &Entry, now: i64) -> Status {
+    let status = view::status(facts, id, &entry.registration.owner, now);
+    let targets = entry.spec.as_ref().map_or_else(|_| Vec::new(), |spec| targets::of(facts, spec, now));
+    Status { targets, ..status }
+}
+
 /// See the module.
 pub struct Board {
     settings: Settings,
@@ -107,6 +113,8 @@ pub struct Board {
     incidents: Tail,
     actions: Tail,
     rejected: Tail,
+    /// None on a cluster whose topics were made before there were collectors.
+    targets: Option<Tail>,
 }
 
 impl Board {
@@ -135,7 +143,9 @@ impl Board {
         tracing::debug!(elapsed = ?began.elapsed(), "windows are read");
         let follow = |topic: &str, since| Tail::since(settings, &offsets, topic, since);
         let since = |back: i64| partitions.iter().map(move |partition| (*partition, now - back));
+        let targets = targets::follow(settings, &offsets, &topics.targets, only.as_ref(), now)?;
         let mut board = Self {
+            targets,
             rollups,
             incidents: follow(&topics.incidents, facts.cuts_since(&partitions))?,
             // All of it: a freeze holds until somebody thaws it, however long ago it was.
@@ -161,7 +171,10 @@ impl Board {
     /// Reads every topic to its end, `ops.state` last: an event that it holds already is not counted again, and
     /// one that it does not hold yet is.
     fn catch_up(&mut self) -> Result<(), bus::Error> {
-        let Self { offsets, view, state, rollups, incidents, actions, rejected, .. } = self;
+        let Self { offsets, view, state, rollups, incidents, actions, rejected, targets, .. } = self;
+        if let Some(targets) = targets {
+            targets.catch_up(offsets, |message| view.write().facts.take_target(message))?;
+        }
         rollups.catch_up(offsets, |message| view.write().facts.take_rollup(message))?;
         actions.catch_up(offsets, |message| view.write().facts.take_action(message))?;
         rejected.catch_up(offsets, |message| view.write().facts.take_rejected(message))?;
@@ -179,7 +192,7 @@ impl Board {
     /// # Errors
     /// The bus.
     pub fn wait(&mut self, timeout: Duration) -> Result<bool, Error> {
-        let Self { view, state, rollups, incidents, actions, rejected, .. } = self;
+        let Self { view, state, rollups, incidents, actions, rejected, targets, .. } = self;
         let mut catalog_moved = false;
         let mut news = incidents.glance(timeout, |message| {
             let kind = view.write().facts.take_incident(message);
@@ -188,6 +201,9 @@ impl Board {
         news |= rollups.glance(GLANCE, |message| view.write().facts.take_rollup(message))?;
         news |= actions.glance(GLANCE, |message| view.write().facts.take_action(message))?;
         news |= rejected.glance(GLANCE, |message| view.write().facts.take_rejected(message))?;
+        if let Some(targets) = targets {
+            news |= targets.glance(GLANCE, |message| view.write().facts.take_target(message))?;
+        }
         news |= state.glance(GLANCE, |message| view.write().facts.take_state(message))?;
         if catalog_moved {
             let catalog = Catalog::read(&self.settings, &self.offsets, &self.topics)?;

@@ -12,6 +12,7 @@ use crate::model::incident::{EventKind, IncidentEvent};
 use crate::model::rejected::Rejected;
 use crate::model::spec::Spec;
 use crate::model::state::{PartitionRecord, Rollup, ServiceRecord};
+use crate::model::target::{ServiceTargets, TargetRecord};
 use crate::sdk::Catalog;
 use crate::sdk::actions::Frozen;
 use crate::sdk::measure::Measured;
@@ -89,6 +90,7 @@ pub(super) struct Facts {
     actions: HashMap<ServiceId, VecDeque<ActionEvent>>,
     frozen: Frozen,
     rejected: VecDeque<Refusal>,
+    targets: BTreeMap<ServiceId, ServiceTargets>,
 }
 
 impl Facts {
@@ -103,6 +105,7 @@ impl Facts {
             actions: HashMap::new(),
             frozen: Frozen::default(),
             rejected: VecDeque::new(),
+            targets: BTreeMap::new(),
         }
     }
 
@@ -213,6 +216,27 @@ impl Facts {
             service,
         };
         push(&mut self.rejected, refusal, REFUSALS);
+    }
+
+    pub fn take_target(&mut self, message: &Message<'_>) {
+        match message.value().map(codec::target::decode) {
+            Some(Ok(TargetRecord::Service(targets))) => self.targeted(targets),
+            // Beats are between collectors.
+            Some(_) => {}
+            None => {
+                let key = message.key().and_then(|key| std::str::from_utf8(key).ok());
+                self.targets.retain(|service, _| Some(service.as_str()) != key);
+            }
+        }
+    }
+
+    pub fn targeted(&mut self, targets: ServiceTargets) {
+        self.targets.insert(targets.service.clone(), targets);
+    }
+
+    /// What a collector said last of the targets of a service.
+    pub fn targets(&self, service: &ServiceId) -> Option<&ServiceTargets> {
+        self.targets.get(service)
     }
 
     /// The last cut of the partition in which a service lives.

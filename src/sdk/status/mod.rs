@@ -5,11 +5,12 @@
 //! not known is `unknown`, never green.
 //!
 //! - [`Board`]: follows the topics; [`View`]: what it knows, for as many readers as you like.
-//! - [`tail`]: follows a topic; [`facts`]: what was read; [`view`]: facts -> [`Status`], pure.
+//! - [`tail`]: follows a topic; [`facts`]: what was read; [`view`], [`targets`]: facts -> [`Status`], pure.
 
 mod board;
 mod facts;
 pub(super) mod tail;
+mod targets;
 mod view;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::model::topics::Topics;
 use crate::model::{IncidentId, ServiceId, SpecHash};
 pub use board::{Board, View};
 use facts::Facts;
+pub use targets::{TargetState, TargetStatus};
 
 /// How far back actions and rejected readings are shown, ms.
 const ACTIONS_MS: i64 = 24 * 3_600_000;
@@ -102,6 +104,8 @@ pub struct Status {
     pub frozen: Option<ActionEvent>,
     /// The partition's clock at the cut that the counts are of, ms.
     pub as_of: Option<i64>,
+    /// Sensors that are scraped, as collectors see them.
+    pub targets: Vec<TargetStatus>,
 }
 
 /// The machine of one cause.

@@ -45,6 +45,7 @@ pub(super) fn status(facts: &Facts, id: &ServiceId, owner: &str, now: i64) -> St
         last_actions: last_actions(facts.actions(id), now - ACTIONS_MS),
         frozen: facts.frozen(id).cloned(),
         as_of: None,
+        targets: Vec::new(),
     };
     if let Some(cut) = facts.cut_of(id)
         && let Some(service) = facts.service(id)

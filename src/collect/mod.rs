@@ -1,0 +1,5 @@
+//! Readings from outside: what services say of themselves becomes readings on `ops.metrics`. Started by `ops collect`.
+//!
+//! - [`scrape`]: asks the targets of registered sensors.
+
+pub mod scrape;
