@@ -36,6 +36,8 @@ mod archiver_disk;
 mod bench;
 #[path = "kafka/bus.rs"]
 mod bus;
+#[path = "kafka/courier.rs"]
+mod courier;
 #[path = "kafka/group.rs"]
 mod group;
 #[path = "kafka/held.rs"]
