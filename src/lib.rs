@@ -10,6 +10,7 @@
 //! - [`bus`]: the only code that knows rdkafka.
 //! - [`actors`]: guard -> act -> outcome, once for all actors; autoscaler, pager, archiver.
 //! - [`world`]: drivers: Kubernetes, webhook.
+//! - [`collect`]: readings that no client of ours has sent: JSON, remote write and OTLP over HTTP.
 //! - [`vault`]: HMS-DTA, the archive.
 //! - [`sdk`]: what a user does with the bus: register, emit, ask for the status.
 //! - [`local`]: a single-node Apache Kafka and the demo's world, for demo and tests.
@@ -24,6 +25,7 @@ pub mod bench;
 pub mod bus;
 pub mod cli;
 pub mod codec;
+pub mod collect;
 pub mod local;
 pub mod model;
 pub mod processor;

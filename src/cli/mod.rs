@@ -8,6 +8,7 @@ pub mod backtest;
 pub mod bench;
 pub mod channels;
 pub mod check;
+pub mod collect;
 pub mod config;
 pub mod connect;
 pub mod demo;
@@ -50,6 +51,7 @@ enum Command {
     #[command(hide = true)]
     BenchLimit(bench::LimitArgs),
     Check(check::Args),
+    Collect(collect::Args),
     Demo(demo::Args),
     Dta(dta::Args),
     Page(page::Args),
@@ -77,7 +79,7 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     crate::codec::format::bound_allocations();
     let command = Cli::parse_from(args).command;
     crate::telemetry::log::init(match command {
-        Command::Process(_) | Command::Act(_) => "info",
+        Command::Process(_) | Command::Act(_) | Command::Collect(_) => "info",
         // A Kafka that has just been started makes its clients wait, which is no news to who watches a story.
         Command::Demo(_) | Command::Bench(_) => "warn,hms_ops::bus=error",
         _ => "warn",
@@ -89,6 +91,7 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Bench(args) => exit(bench::run(args)),
         Command::BenchLimit(args) => exit(bench::run_limit(&args)),
         Command::Check(args) => exit(check::run(args)),
+        Command::Collect(args) => exit(collect::run(&args)),
         Command::Demo(args) => exit(demo::run(args)),
         Command::Dta(args) => exit(dta::run(args)),
         Command::Page(args) => exit(page::run(&args)),

@@ -156,7 +156,11 @@ impl Emitter {
     }
 }
 
-fn check(catalog: &Catalog, reading: &Reading<'_>) -> Result<Vec<u8>, Refused> {
+/// The value on the bus of a reading that may be sent.
+///
+/// # Errors
+/// What the processor would surely reject.
+pub fn check(catalog: &Catalog, reading: &Reading<'_>) -> Result<Vec<u8>, Refused> {
     let (service, entry) = catalog.get(&reading.service)?;
     // A text that only another release understands: let the processor judge.
     if let Ok(spec) = &entry.spec
