@@ -12,7 +12,7 @@
 //! - [`world`]: drivers: Kubernetes, webhook.
 //! - [`vault`]: HMS-DTA, the archive.
 //! - [`registry`]: the schema registry: subjects, ids, what is asked of it.
-//! - [`collect`]: `ops collect`: scrapes the targets of registered sensors and publishes their readings.
+//! - [`collect`]: readings that no client of ours has sent: scraped, or by HTTP (JSON, remote write, OTLP).
 //! - [`sdk`]: what a user does with the bus: register, emit, ask for the status.
 //! - [`local`]: a single-node Apache Kafka and the demo's world, for demo and tests.
 //! - [`bench`]: `ops bench`: how fast, at which cost, beside the bare client and beside others.

@@ -133,6 +133,8 @@ named! {
         ArchiveFromGroupOffset = "archive_from_group_offset",
         /// Vault: a segment is written over what is there.
         NoCreateIfAbsent = "no_create_if_absent",
+        /// Receiver: a request is answered with success before the cluster has acknowledged it.
+        AnswerBeforeAcknowledged = "answer_before_acknowledged",
     }
 }
 

@@ -38,6 +38,8 @@ mod bench;
 mod bus;
 #[path = "kafka/collect.rs"]
 mod collect;
+#[path = "kafka/courier.rs"]
+mod courier;
 #[path = "kafka/exporters.rs"]
 mod exporters;
 #[path = "kafka/group.rs"]

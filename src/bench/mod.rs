@@ -7,7 +7,7 @@
 //! - [`child`]: a process and what it uses; [`watch`]: how far it is; [`figure`]: what comes of that.
 //! - [`race`]: throughput of [`limit`], processor and [`peer`]s; [`events`]: are theirs ours? [`written`]: bytes; [`disk`]: as
 //!   they are stored.
-//! - [`restore`], [`delay`], [`growth`] (with [`plot`]): the other questions.
+//! - [`restore`], [`delay`], [`growth`] (with [`plot`]), [`receive`]: the other questions.
 //! - [`report`]: the tables.
 
 pub mod child;
@@ -23,6 +23,7 @@ pub mod load;
 pub mod peer;
 pub mod plot;
 pub mod race;
+pub mod receive;
 pub mod report;
 pub mod restore;
 pub mod watch;

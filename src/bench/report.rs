@@ -7,6 +7,7 @@ use super::figure::{Figures, grouped};
 use super::growth::Point;
 use super::load::Load;
 use super::race::{Lane, PROCESSOR, Race};
+use super::receive::Receive;
 use super::restore::Restore;
 
 /// Everything that one call has measured; also its JSON.
@@ -24,6 +25,9 @@ pub struct Report {
     /// Growth.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub growth: Vec<Point>,
+    /// Remote write.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receive: Option<Receive>,
 }
 
 impl Report {
@@ -39,6 +43,7 @@ impl Report {
         self.throughput.as_ref().map_or(Ok(()), |race| throughput(out, race))?;
         self.restore.as_ref().map_or(Ok(()), |seen| restore(out, seen))?;
         self.delay.as_ref().map_or(Ok(()), |seen| delay(out, seen))?;
+        self.receive.as_ref().map_or(Ok(()), |seen| receive(out, seen))?;
         if self.growth.is_empty() { Ok(()) } else { growth(out, &self.growth) }
     }
 }
@@ -64,6 +69,34 @@ fn restore(out: &mut String, seen: &Restore) -> std::fmt::Result {
          medians of {lives} restarts",
         all.collect::<Vec<_>>().join(", "),
     )
+}
+
+fn receive(out: &mut String, seen: &Receive) -> std::fmt::Result {
+    let Receive { core, series, samples_per_request, connections, flat_out, steady } = seen;
+    let place = core.map_or_else(|| "wherever it likes".to_owned(), |core| format!("on core {core} alone"));
+    writeln!(
+        out,
+        "\nremote write 1.0, {} series, {samples_per_request} samples a request, {connections} connections, the receiver {place}:\n",
+        grouped(f64::from(*series)),
+    )?;
+    writeln!(
+        out,
+        "{:<10} {:>10} {:>14} {:>10} {:>8} {:>8} {:>8}",
+        "", "samples/s", "a CPU second", "MiB", "p50 ms", "p99 ms", "max ms"
+    )?;
+    for (name, run) in [("flat out", flat_out), ("steady", steady)] {
+        writeln!(
+            out,
+            "{name:<10} {:>10} {:>14} {:>10.0} {:>8.1} {:>8.1} {:>8.1}",
+            grouped(run.per_second),
+            grouped(run.per_cpu_second),
+            run.peak_mib,
+            run.p50_us as f64 / 1e3,
+            run.p99_us as f64 / 1e3,
+            run.max_us as f64 / 1e3,
+        )?;
+    }
+    Ok(())
 }
 
 fn delay(out: &mut String, seen: &Delay) -> std::fmt::Result {

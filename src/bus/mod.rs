@@ -1,4 +1,5 @@
-//! The only code that knows Kafka's client. Everything here blocks; nothing here knows what the records mean.
+//! The only code that knows Kafka's client. Everything here blocks, but for the courier; nothing here knows what the
+//! records mean.
 //!
 //! - [`settings`]: which cluster, and which client settings may be passed through.
 //! - [`verdict`], [`error`]: every client error becomes one of five things to do.
@@ -9,7 +10,8 @@
 //! - [`group`]: the consumer that shares partitions with its group; [`rebalance`] says who owns what.
 //! - [`reader`]: reads partitions without a group: restores, status, replays, tests.
 //! - [`offsets`]: where partitions begin and end.
-//! - [`producer`]: the plain producer of readings and specs.
+//! - [`producer`]: the plain producer of readings and specs. [`courier`]: one that never waits and tells each sender
+//!   what became of its own records.
 //! - [`admin`](mod@admin): topics.
 //! - [`bare`], [`bulk`], [`onlooker`]: what benchmarks need: the limit, a fast filler; a look at a group from outside.
 //!
@@ -20,6 +22,7 @@ mod alter;
 pub mod bare;
 pub mod bulk;
 mod context;
+pub mod courier;
 pub mod error;
 pub mod frames;
 pub mod group;
@@ -40,6 +43,7 @@ pub mod transaction;
 pub mod verdict;
 
 pub use admin::{Admin, TopicSpec, TopicState, ping};
+pub use courier::{Courier, Full, Parcel, Receipt};
 pub use error::Error;
 pub use frames::{Frames, Schemas};
 pub use group::{Event, GroupConsumer, GroupMetadata, Member};

@@ -11,6 +11,7 @@ use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header as ClientHeader, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
+use rdkafka::util::IntoOpaque;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::error::{Error, Place};
@@ -53,7 +54,7 @@ impl<'a> Record<'a> {
     }
 
     /// The record as the client takes it; `mark` comes back with its delivery.
-    pub(super) fn outgoing(&self, mark: usize) -> BaseRecord<'a, [u8], [u8], usize> {
+    pub(super) fn outgoing<M: IntoOpaque>(&self, mark: M) -> BaseRecord<'a, [u8], [u8], M> {
         BaseRecord {
             topic: self.topic,
             partition: Some(self.partition),

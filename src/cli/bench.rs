@@ -13,7 +13,7 @@ use crate::bench::disk::Disk;
 use crate::bench::load::Load;
 use crate::bench::peer::Peer;
 use crate::bench::report::Report;
-use crate::bench::{Bench, Tell, delay, growth, limit, plot, race, restore};
+use crate::bench::{Bench, Tell, delay, growth, limit, plot, race, receive, restore};
 use crate::bus::bare::Form;
 use crate::cli::connect::{Connect, pair};
 use crate::cli::progress::Progress;
@@ -54,6 +54,8 @@ pub struct Args {
     what: Vec<What>,
     #[command(flatten)]
     load: LoadArgs,
+    #[command(flatten)]
+    receive: ReceiveArgs,
     /// Partitions of every topic.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(i32).range(1..))]
     partitions: i32,
@@ -118,6 +120,30 @@ struct LoadArgs {
     seed: u64,
 }
 
+/// Of `receive`.
+#[derive(clap::Args, Debug)]
+struct ReceiveArgs {
+    /// Of `receive`: keep the receiver on this core (by `taskset`). Start all of it on the others.
+    #[arg(long, value_name = "CORE")]
+    core: Option<u32>,
+    /// Of `receive`: series that are written.
+    #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    write_series: u32,
+    /// Of `receive`: samples a second of the run in which answers are timed.
+    #[arg(long, default_value_t = 75_000.0, value_name = "N")]
+    steady: f64,
+    /// Of `receive`: each of its two runs, s.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    write_seconds: u64,
+}
+
+impl ReceiveArgs {
+    fn plan(&self) -> receive::Plan {
+        let length = Duration::from_secs(self.write_seconds);
+        receive::Plan { core: self.core, series: self.write_series, steady: self.steady, length }
+    }
+}
+
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum What {
@@ -129,6 +155,8 @@ enum What {
     Delay,
     /// Throughput and memory over numbers of series and lengths of windows.
     Growth,
+    /// Remote write to the receivers: samples a second, flat out, and the time of an answer at --steady.
+    Receive,
 }
 
 /// Measures; the answer is whether all peers have published what we have.
@@ -202,6 +230,7 @@ fn report(args: &Args, bench: &Bench<'_>) -> anyhow::Result<Report> {
                 report.delay = Some(delay::run(bench, &load, args.load_per_second, Duration::from_secs(args.seconds))?);
             }
             What::Growth => report.growth = growth::run(bench, &load)?,
+            What::Receive => report.receive = Some(receive::run(bench, &args.receive.plan())?),
         }
     }
     Ok(report)

@@ -60,6 +60,9 @@
 //! token_file = "/run/secrets/edge"                  # or token_env
 //! services = ["DCA_*"]                              # ids, BEGINNING* or *
 //! may = ["emit"]                                    # emit, read, act
+//!
+//! [receive]                                         # see `collect::receive::mapping`
+//! attributes = ["instance", "pod", "version"]
 //! ```
 //!
 //! Addresses and headers may hold tokens: from the environment or a file they never stand in a file that is shared.
@@ -73,10 +76,11 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::alive::AliveConfig;
-use super::tokens::TokenConfig;
 use super::collect_scrape::CollectConfig;
+use super::tokens::TokenConfig;
 use crate::actors::channel::{Channels, Console};
 use crate::cli::channels::ChannelConfig;
+use crate::collect::receive::mapping::Mapping;
 
 /// The file that is read if there is one and no other is named.
 pub const DEFAULT_PATH: &str = "ops.toml";
@@ -97,6 +101,8 @@ pub struct Config {
     pub alive: AliveConfig,
     /// Who may call what listens.
     pub tokens: Vec<TokenConfig>,
+    /// Names and labels of others.
+    pub receive: Mapping,
     /// The schema registry.
     pub registry: RegistryConfig,
     /// Of `ops collect`, and what `ops check` and `ops register` allow.

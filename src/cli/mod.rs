@@ -9,6 +9,7 @@ pub mod bench;
 pub mod channels;
 pub mod check;
 pub mod collect;
+pub mod collect_receive;
 pub mod collect_scrape;
 pub mod config;
 pub mod connect;

@@ -45,7 +45,7 @@ pub struct UnregisterArgs {
 pub fn run(args: &Args) -> anyhow::Result<bool> {
     let (settings, topics) = args.connect.reach("ops-services")?;
     let catalog = Catalog::read(&settings, &Offsets::new(&settings)?, &topics)?;
-    catalog.unreadable().iter().for_each(|what| eprintln!("warning: a record of {} is none: {what}", topics.services));
+    catalog.unreadable().for_each(|what| eprintln!("warning: a record of {} is none: {what}", topics.services));
     let mut out = io::stdout().lock();
     let width = catalog.entries().map(|(id, _)| id.as_str().len()).max().unwrap_or(0);
     for (id, entry) in catalog.entries() {

@@ -115,13 +115,47 @@ fn plain<'a>(ids: &Ids, value: &'a [u8]) -> Option<Reading<'a>> {
 
 /// The value on the bus.
 pub fn encode(reading: &Reading<'_>) -> Vec<u8> {
-    let mut out = READING.begin(reading.service.len() + reading.sensor.len() + 24);
-    put_bytes(&mut out, reading.service.as_bytes());
-    put_bytes(&mut out, reading.sensor.as_bytes());
+    let mut out = begin(&reading.service, &reading.sensor);
     put_long(&mut out, reading.ts);
     put_double(&mut out, reading.value);
     put_attributes(&mut out, &reading.attributes);
     out
+}
+
+fn begin(service: &str, sensor: &str) -> Vec<u8> {
+    let mut out = READING.begin(service.len() + sensor.len() + 24);
+    put_bytes(&mut out, service.as_bytes());
+    put_bytes(&mut out, sensor.as_bytes());
+    out
+}
+
+/// What all readings of one series with the same attributes have in common, encoded once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    head: Box<[u8]>,
+    tail: Box<[u8]>,
+}
+
+impl Frame {
+    /// Of such readings.
+    pub fn new(service: &str, sensor: &str, attributes: &BTreeMap<impl AsRef<str>, impl AsRef<str>>) -> Self {
+        let mut tail = Vec::new();
+        put_attributes(&mut tail, attributes);
+        Self { head: begin(service, sensor).into(), tail: tail.into() }
+    }
+
+    /// Appends the value on the bus of one of them to `out`.
+    pub fn put(&self, out: &mut Vec<u8>, ts: i64, value: f64) {
+        out.extend_from_slice(&self.head);
+        put_long(out, ts);
+        put_double(out, value);
+        out.extend_from_slice(&self.tail);
+    }
+
+    /// No value is longer, bytes.
+    pub fn longest(&self) -> usize {
+        self.head.len() + 10 + 8 + self.tail.len()
+    }
 }
 
 /// A map of text to text, sorted by name.
@@ -304,6 +338,15 @@ mod tests {
         fn a_reading_comes_back(reading in readings()) {
             let value = encode(&reading);
             prop_assert_eq!(decode(None, Some(&value), 1), Ok(reading));
+        }
+
+        #[test]
+        fn a_frame_makes_the_same_bytes(reading in readings()) {
+            let frame = Frame::new(&reading.service, &reading.sensor, &reading.attributes);
+            let mut value = Vec::new();
+            frame.put(&mut value, reading.ts, reading.value);
+            prop_assert!(value.len() <= frame.longest());
+            prop_assert_eq!(value, encode(&reading));
         }
 
         #[test]

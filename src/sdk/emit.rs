@@ -165,7 +165,11 @@ impl Emitter {
     }
 }
 
-fn check(catalog: &Catalog, reading: &Reading<'_>) -> Result<Vec<u8>, Refused> {
+/// The value on the bus of a reading that may be sent.
+///
+/// # Errors
+/// What the processor would surely reject.
+pub fn check(catalog: &Catalog, reading: &Reading<'_>) -> Result<Vec<u8>, Refused> {
     check_names(catalog, &reading.service, &reading.sensor)?;
     check_numbers(reading)?;
     encode(reading)

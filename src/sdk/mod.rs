@@ -4,7 +4,7 @@
 //! processor decides. Called by the commands of [`crate::cli`], by the demo, and by whoever embeds the library.
 //!
 //! - [`actions`]: what was asked of the actors and what became of it; [`freeze`]: a human stops them.
-//! - [`catalog`]: `ops.services` as it is now.
+//! - [`catalog`]: `ops.services` as it is now; [`directory`]: as it is at any time, for what runs long.
 //! - [`register`](mod@register): publish a spec, or retire a service, and wait until the processor has taken it up.
 //! - [`emit`]: check readings against the catalog and publish them; [`retime`]: recorded time onto now.
 //! - [`incidents`]: what happened, as stories; [`series`]: the past of one series.
@@ -15,6 +15,7 @@
 pub mod actions;
 pub mod buffer;
 pub mod catalog;
+pub mod directory;
 pub mod emit;
 pub mod freeze;
 pub mod incidents;
@@ -34,6 +35,7 @@ use crate::telemetry::clock::now_ms;
 
 pub use buffer::Buffer;
 pub use catalog::{Catalog, UnknownService};
+pub use directory::Directory;
 pub use emit::Emitter;
 pub use register::{Activation, Registered, register, unregister};
 pub use status::{Board, Status, status};

@@ -23,6 +23,21 @@ pub trait Source: Send + Sync {
     fn is_ready(&self) -> bool;
 }
 
+/// What the end of the text says, once.
+const END: &str = "# EOF\n";
+
+/// Several, one after the other.
+impl Source for Vec<Arc<dyn Source>> {
+    fn text(&self) -> String {
+        let texts = self.iter().map(|source| source.text());
+        texts.map(|text| text.trim_end_matches(END).to_owned()).collect::<String>() + END
+    }
+
+    fn is_ready(&self) -> bool {
+        self.iter().all(|source| source.is_ready())
+    }
+}
+
 /// Serves `source` on `address` (port 0 takes a free one) until the server is dropped.
 ///
 /// # Errors

@@ -9,3 +9,4 @@ pub mod http;
 pub mod log;
 #[cfg(feature = "service")]
 pub mod processor;
+pub mod receiver;

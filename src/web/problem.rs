@@ -110,6 +110,11 @@ impl Problem {
         &self.0.detail
     }
 
+    /// Its further members.
+    pub fn members(&self) -> &Map<String, Value> {
+        &self.0.more
+    }
+
     /// The headers that it asks for.
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers

@@ -209,7 +209,8 @@ pub struct Held {
 }
 
 impl Room {
-    fn new(limits: Limits) -> Self {
+    /// All of it is free.
+    pub fn new(limits: Limits) -> Self {
         Self { limits, blocks: Arc::new(Semaphore::new(limits.bodies_bytes / BLOCK)) }
     }
 

@@ -1,5 +1,5 @@
-//! Follows partitions of a topic: first to their ends, then whatever comes. Used by [`super::Board`] and by
-//! [`crate::sdk::actions`].
+//! Follows partitions of a topic: first to their ends, then whatever comes. Used by [`super::Board`], by
+//! [`crate::sdk::actions`] and by [`crate::sdk::directory`].
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,6 +20,13 @@ pub(in crate::sdk) struct Tail {
 }
 
 impl Tail {
+    /// From the beginning of every partition.
+    pub fn all(settings: &Settings, offsets: &Offsets, topic: &str) -> Result<Self, Error> {
+        let low = |partition| Ok((partition, offsets.watermarks(topic, partition)?.low));
+        let starts = (0..offsets.partitions(topic)?).map(low).collect::<Result<_, Error>>()?;
+        Self::from(settings, topic, starts)
+    }
+
     /// From the given offsets.
     pub fn from(settings: &Settings, topic: &str, starts: Vec<(i32, i64)>) -> Result<Self, Error> {
         let partitions = starts.iter().map(|(partition, _)| *partition).collect();
