@@ -24,6 +24,7 @@ export class Mock {
   streams = new Set();
   /** How the streams began, the newest last: with everything, or where the client was. @type {("reset" | "resume")[]} */
   begun = [];
+  /** Whether it says anything on its streams. */
   isBeating = true;
   /** @type {import("node:http").Server | null} */
   #server = null;
@@ -104,6 +105,8 @@ export class Mock {
   /** @param {import("node:http").IncomingMessage} request @param {import("node:http").ServerResponse} response */
   #stream(request, response) {
     response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
+    response.flushHeaders();
+    if (!this.isBeating) return; // a line on which nobody speaks
     const [epoch, number] = String(request.headers["last-event-id"] ?? "").split("-").map(Number);
     const oldest = this.#kept[0]?.id ?? 1;
     const isResumed = epoch === this.#epoch && number + 1 >= oldest;
