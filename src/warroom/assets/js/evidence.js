@@ -7,12 +7,12 @@ import { count, num, share, span } from "./format.js";
 /**
  * The whole proof in a sentence: two integers decide it.
  * @param {Numbers} numbers
- * @param {string} where "of the window", "of the fresh readings"
+ * @param {string} which "readings of the window", "fresh readings"
  */
-export function proof({ n, over, rank, threshold }, where) {
+export function proof({ n, over, rank, threshold }, which) {
   if (n === null || n === undefined || over === null || over === undefined) return "";
   const limit = threshold === null || threshold === undefined ? "the threshold" : num(threshold);
-  const said = `${count(over)} of ${count(n)} readings ${where} (${share(over, n)}) were above ${limit}`;
+  const said = `${count(over)} of ${count(n)} ${which} (${share(over, n)}) were above ${limit}`;
   if (rank === null || rank === undefined) return `${said}.`;
   const allowed = n - rank;
   return over > allowed ? `${said}; more than ${count(allowed)} is a breach.` : `${said}; up to ${count(allowed)} is good.`;

@@ -37,7 +37,10 @@ export function mount(root, route, signal) {
     }
     fill(crumbs, h("a", { href: "#/" }, "Wall"), " › ", h("a", { href: serviceLink(story.service) }, bdi(story.service)), " › ", bdi(id));
     showHead(head, story);
+    // What somebody has opened stays open.
+    const opened = new Set([...body.querySelectorAll("details[open]")].map((details) => details.getAttribute("data-key")));
     fill(body, effects(story), timeline(story), check(story));
+    for (const details of body.querySelectorAll("details")) details.open = opened.has(details.getAttribute("data-key"));
   };
   const isMine = (/** @type {{ incident?: string }} */ event) => event.incident === id;
   store.on("incident", (event) => isMine(event) && void load(), signal);
@@ -63,7 +66,7 @@ function showHead(head, story) {
       h("p.of", null, "of ", h("a", { href: serviceLink(story.service) }, bdi(story.service)), ", cause ", bdi(cause), isFlapping && ", flapping")),
     h("div.open", null,
       h("p", null, "Opened ", time(openedAt, moment(openedAt), "local time"), endedAt !== null && h("span", null, ", ended ", time(endedAt, moment(endedAt), "local time"))),
-      h("p", null, "Lasted ", h("b", { "data-age": "" }))),
+      h("p", null, endedAt === null ? "Open for " : "Lasted ", h("b", { "data-age": "" }))),
     h("div.row", null,
       h("button", { type: "button", onclick: () => save(`${story.incident}.md`, "text/markdown", markdown(story)) }, "Save as Markdown"),
       h("button", { type: "button", onclick: () => save(`${story.incident}.json`, "application/json", json(story)) }, "Save as JSON")));
@@ -115,7 +118,7 @@ function timeline(story) {
       h("p.what", null, bdi(chapter.title, 200)),
       chapter.text && h("p", null, bdi(chapter.text, 400)),
       chapter.effect && h("p", null, `Before: ${chapter.effect.before[1]}. After: ${chapter.effect.after[1]}.`),
-      chapter.evidence.length > 0 && h("details", null, h("summary", null, "Evidence"),
+      chapter.evidence.length > 0 && h("details", { "data-key": `${chapter.at} ${chapter.title}` }, h("summary", null, "Evidence"),
         h("dl.evidence", null, ...chapter.evidence.map(([name, value]) => h("div", null, h("dt", null, bdi(name)), h("dd", null, bdi(value, 200)))))))))));
 }
 

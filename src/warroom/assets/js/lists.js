@@ -35,7 +35,7 @@ export function deedRows(deeds) {
     const dry = deed.events.some((event) => event.dry_run) ? " (dry run)" : "";
     const isSwitch = deed.state === "frozen" || deed.state === "thawed";
     return [
-      time(at, moment(at), "local time"),
+      h("span.nowrap", null, time(at, moment(at), "local time")),
       deed.service === "_ops" ? "all" : h("a", { href: serviceLink(deed.service) }, bdi(deed.service)),
       h("span", null, h("b", null, bdi(words(deed.verb))), " ", bdi(callWords(deed.request?.args)), deed.target && h("small", null, " on ", bdi(deed.target)),
         deed.request && h("small", null, ` ${basisWords(deed.request.basis)}`)),

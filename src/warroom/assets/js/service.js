@@ -129,7 +129,7 @@ function showFacts(list, status, detail) {
   const entries = [];
   if (status.threshold !== null) {
     entries.push(fact("p95 (estimate)", num(status.p95_estimate), ` ${unit === "count" ? "" : unit}, limit ${num(status.threshold)}`, "wide"));
-    entries.push(fact("Why", proof(status, `of the last ${span(status.window_ms)}`) || "no readings in the window", "", "why"));
+    entries.push(fact("Why", proof(status, `readings of the last ${span(status.window_ms)}`) || "no readings in the window", "", "why"));
   }
   entries.push(fact("Newest reading", newest === null ? "none" : `${span(store.now() - newest)} ago`));
   entries.push(fact("Judged until", status.as_of === null ? "never" : clock(status.as_of)));

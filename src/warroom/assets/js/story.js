@@ -51,16 +51,16 @@ export function outline({ events }) {
 /** @type {{ [event: string]: (event: IncidentEvent) => Partial<Chapter> & { title: string } }} */
 const KINDS = {
   opened: (event) => ({
-    title: `Opened: ${event.cause}`, tone: "open", text: proof(event, "of the window"),
+    title: `Opened: ${event.cause}`, tone: "open", text: proof(event, "readings of the window"),
     evidence: [...numbers(event), ["opening", `${count(event.openings)} of the episode ${event.episode}${event.flapping ? ", flapping" : ""}`]],
   }),
   requested: (event) => ({
     title: `Asked for: ${words(event.verb)} ${callWords(event.args)}`.trimEnd(), tone: "busy",
-    text: `${sentence(basisWords(event.basis))} ${proof(event, "of the fresh readings")}`.trimEnd(),
+    text: `${sentence(basisWords(event.basis))} ${proof(event, "fresh readings")}`.trimEnd(),
     evidence: [["step", `${event.step}, call ${event.call} of the playbook`], ...numbers({ ...event, threshold: null }), ["action", event.action_id ?? ""]],
   }),
   resolved: (event) => ({
-    title: "Resolved", tone: "good", text: `${sentence(`after ${span(event.at - (event.opened_at ?? event.at))}`)} ${proof(event, "of the window")}`.trimEnd(),
+    title: "Resolved", tone: "good", text: `${sentence(`after ${span(event.at - (event.opened_at ?? event.at))}`)} ${proof(event, "readings of the window")}`.trimEnd(),
     evidence: numbers(event),
   }),
   closed: (event) => ({

@@ -1,18 +1,14 @@
 // @ts-check
 // One tile of the wall: made once, then only what changed is set again.
-import { h, say } from "./dom.js";
+import { h, say, svg } from "./dom.js";
 import { clock, coarse, num, plural, share } from "./format.js";
 import { setShape, shape, WORDS } from "./look.js";
 import { deedWords } from "./deeds.js";
-import { serviceLink, setBdi, visible } from "./text.js";
-import { drawTrace } from "./trace.js";
+import { serviceLink, setBdi } from "./text.js";
+import { CANVAS, paths } from "./trace.js";
 
 /** @typedef {import("./store.js").Entry} Entry */
 /** @typedef {import("./plan.js").Place} Place */
-
-/** The colours of the sparkline and its threshold. */
-const CALM = { line: "--spark", mark: "--mark" };
-const ON_RED = { line: "--on-red", mark: "--soft-on-red" };
 
 export class Tile {
   /** @param {string} key the service */
@@ -25,7 +21,10 @@ export class Tile {
     this.owner = h("bdi.owner");
     this.value = h("span.value");
     this.limit = h("span.limit");
-    this.canvas = h("canvas.trace", { "aria-hidden": "true" });
+    this.line = svg("path", { class: "trace-line" });
+    this.mark = svg("path", { class: "trace-mark" });
+    const box = { viewBox: `0 0 ${CANVAS.width} ${CANVAS.height}`, preserveAspectRatio: "none", class: "trace", "aria-hidden": "true" };
+    this.canvas = svg("svg", box, this.mark, this.line);
     this.doing = h("span.doing");
     this.age = h("span.age");
     this.root = h("a.tile", { href: serviceLink(key), tabindex: -1 },
@@ -38,8 +37,6 @@ export class Tile {
     this.isBig = false;
     this.place = "";
     this.y = 0;
-    /** Of the canvas, until the tile is given another size. @type {DOMRect | null} */
-    this.box = null;
   }
 
   /**
@@ -51,14 +48,12 @@ export class Tile {
     this.y = y;
     if (wanted !== this.place) {
       this.place = wanted;
-      this.box = null;
       this.root.style.transform = `translate(${x}px, ${y}px)`;
       this.root.style.width = `${width}px`;
       this.root.style.height = `${height}px`;
     }
     if (isBig !== this.isBig) {
       this.isBig = isBig;
-      this.box = null;
       this.root.classList.toggle("big", isBig);
     }
   }
@@ -81,10 +76,9 @@ export class Tile {
     setBdi(this.owner, status.owner, 60);
     say(this.value, num(status.p95_estimate));
     say(this.limit, status.threshold === null ? "" : `limit ${num(status.threshold)}`);
-    const doing = doingOf(entry, now);
-    setBdi(this.doing, doing, 90);
+    setBdi(this.doing, doingOf(entry, now), 90);
     this.tick(entry, now, asOf);
-    this.root.setAttribute("aria-label", this.#label(entry, doing));
+    this.draw(entry, now);
   }
 
   /**
@@ -100,25 +94,14 @@ export class Tile {
   }
 
   /**
-   * The sparkline. Apart from `show`, so that sizes are read once all tiles are written.
+   * The sparkline.
    * @param {Entry} entry
    * @param {number} now
    */
   draw(entry, now) {
-    this.box ??= this.canvas.getBoundingClientRect();
-    const { width, height } = this.box;
-    const colors = entry.look === "breached" || entry.look === "incident" ? ON_RED : CALM;
-    drawTrace(this.canvas, entry.trace, { now, threshold: entry.status.threshold, width, height, ...colors });
-  }
-
-  /**
-   * What a reader says.
-   * @param {Entry} entry
-   * @param {string} doing
-   */
-  #label({ status, look }, doing) {
-    const p95 = status.threshold === null ? "" : `, p95 ${num(status.p95_estimate)} of ${num(status.threshold)}`;
-    return visible(`${status.service.slice(0, 200)}, ${WORDS[look].word}${p95}, ${status.owner.slice(0, 100)}, ${doing}`);
+    const { line, mark } = paths(entry.trace, now, entry.status.threshold);
+    this.line.setAttribute("d", line);
+    this.mark.setAttribute("d", mark);
   }
 }
 

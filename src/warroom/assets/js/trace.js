@@ -1,6 +1,5 @@
 // @ts-check
 // The last minutes of one number: what came by the stream, and before that what the rollups say. Drawn as a sparkline.
-import { color } from "./theme.js";
 
 /** How far back it goes, ms. */
 export const TRACE_MS = 10 * 60_000;
@@ -47,47 +46,29 @@ export class Trace {
   }
 }
 
+/** What a sparkline is drawn on; it is stretched to the size of its place. */
+export const CANVAS = { width: 100, height: 32, edge: 2 };
+
 /**
- * @param {HTMLCanvasElement} canvas
+ * The sparkline up to `now`, and its threshold, as paths of SVG.
  * @param {Trace} trace
- * @param {{ now: number, threshold: number | null, width: number, height: number, line: string, mark: string }} frame sizes in CSS px
+ * @param {number} now
+ * @param {number | null} threshold
+ * @returns {{ line: string, mark: string }}
  */
-export function drawTrace(canvas, trace, { now, threshold, width, height, line, mark }) {
-  const ratio = devicePixelRatio || 1;
-  const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
-  if (canvas.width !== w || canvas.height !== h) [canvas.width, canvas.height] = [w, h];
-  const context = canvas.getContext("2d");
-  if (!context || !w || !h) return;
-  context.clearRect(0, 0, w, h);
+export function paths(trace, now, threshold) {
+  const { width, height, edge } = CANVAS;
   const { low, high } = reach(trace, now - TRACE_MS, threshold);
-  const edge = 2 * ratio;
-  const x = (/** @type {number} */ at) => ((at - now + TRACE_MS) / TRACE_MS) * w;
-  const y = (/** @type {number} */ value) => h - edge - ((value - low) / (high - low)) * (h - 2 * edge);
-  if (threshold !== null) {
-    context.setLineDash([3 * ratio, 3 * ratio]);
-    context.strokeStyle = color(mark);
-    context.lineWidth = Math.max(1, height / 30) * ratio;
-    context.beginPath();
-    context.moveTo(0, y(threshold));
-    context.lineTo(w, y(threshold));
-    context.stroke();
-    context.setLineDash([]);
-  }
-  context.strokeStyle = color(line);
-  context.lineWidth = Math.max(1.5, height / 18) * ratio;
-  context.lineJoin = "round";
-  context.beginPath();
+  const x = (/** @type {number} */ at) => (((at - now + TRACE_MS) / TRACE_MS) * width).toFixed(1);
+  const y = (/** @type {number} */ value) => (height - edge - ((value - low) / (high - low)) * (height - 2 * edge)).toFixed(1);
+  let line = "";
   let isDown = false;
   for (let i = 0; i < trace.length; i++) {
-    if (Number.isNaN(trace.value[i])) {
-      isDown = false;
-    } else {
-      if (isDown) context.lineTo(x(trace.at[i]), y(trace.value[i]));
-      else context.moveTo(x(trace.at[i]), y(trace.value[i]));
-      isDown = true;
-    }
+    const isKnown = !Number.isNaN(trace.value[i]);
+    if (isKnown) line += `${isDown ? "L" : "M"}${x(trace.at[i])} ${y(trace.value[i])}`;
+    isDown = isKnown;
   }
-  context.stroke();
+  return { line, mark: threshold === null ? "" : `M0 ${y(threshold)}H${width}` };
 }
 
 /**

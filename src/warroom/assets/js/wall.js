@@ -7,7 +7,6 @@ import { between, byOwner, byState, plan, sorted, step, tally } from "./plan.js"
 import { seeder } from "./seed.js";
 import { store } from "./store.js";
 import { setBdi } from "./text.js";
-import { onTheme } from "./theme.js";
 import { Tile } from "./tile.js";
 
 /** @typedef {import("./look.js").Look} Look */
@@ -15,7 +14,7 @@ import { Tile } from "./tile.js";
 
 /** Rows this far outside the window are made too, px. */
 const MARGIN = 400;
-/** A tile that stays so long in sight is worth asking for its past, ms. */
+/** So long after news it is seen whose past is to be asked for, ms. */
 const SEEN_MS = 400;
 /** Sparklines move on so often without news, in ticks of a second. */
 const REDRAW_TICKS = 10;
@@ -78,7 +77,6 @@ class Wall {
       this.draw();
     }, signal);
     store.on("link", () => this.refresh(), signal);
-    onTheme(() => this.refresh(), signal);
     addEventListener("scroll", this.draw, { passive: true, signal });
     const sizes = new ResizeObserver(() => this.refresh());
     sizes.observe(this.grid);
@@ -135,10 +133,7 @@ class Wall {
   /** All of it anew, at the next frame. */
   refresh() {
     this.isOrderNew = true;
-    for (const [id, tile] of this.tiles) {
-      tile.box = null;
-      this.news.add(id);
-    }
+    for (const id of this.tiles.keys()) this.news.add(id);
     this.draw();
   }
 
@@ -176,24 +171,22 @@ class Wall {
     }
     this.drop(new Set([...places.map((place) => place.key), ...rows.map((row) => row.heading?.key ?? "")]));
     const now = store.now();
-    const drawn = [];
     /** @type {HTMLElement[]} */
     const elements = [];
     let next = 0;
     for (const row of rows) {
       if (row.heading) elements.push(this.heading(row.heading));
       for (; next < places.length && row.places.includes(places[next]); next++) {
-        const tile = this.tile(places[next], now);
-        elements.push(tile.root);
-        if (this.news.has(tile.key)) drawn.push(tile);
+        elements.push(this.tile(places[next], now).root);
       }
     }
     for (; next < places.length; next++) elements.push(this.tile(places[next], now).root);
     this.news.clear();
     this.arrange(elements, focused);
-    for (const tile of drawn) this.trace(tile, now);
-    clearTimeout(this.seen);
-    this.seen = setTimeout(() => this.ask([...this.tiles.keys()]), SEEN_MS);
+    this.seen ??= setTimeout(() => {
+      this.seen = undefined;
+      this.ask([...this.tiles.keys()]);
+    }, SEEN_MS);
   }
 
   /**
@@ -262,15 +255,6 @@ class Wall {
     if (tile && document.activeElement !== tile.root) tile.root.focus({ preventScroll: true });
   }
 
-  /**
-   * @param {Tile} tile
-   * @param {number} now
-   */
-  trace(tile, now) {
-    const entry = store.services.get(tile.key);
-    if (entry) tile.draw(entry, now);
-  }
-
   asOf() {
     return store.link === "gone" ? store.heardAt : null;
   }
@@ -280,8 +264,9 @@ class Wall {
     const isDue = ++this.ticks % REDRAW_TICKS === 0;
     for (const [id, tile] of this.tiles) {
       const entry = store.services.get(id);
-      if (entry) tile.tick(entry, now, this.asOf());
-      if (isDue) this.trace(tile, now);
+      if (!entry) continue;
+      tile.tick(entry, now, this.asOf());
+      if (isDue) tile.draw(entry, now);
     }
   }
 
@@ -293,7 +278,7 @@ class Wall {
     const key = `${texts}|${this.query.look}`;
     if (this.counts.dataset.key === key) return;
     this.counts.dataset.key = key;
-    const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.look : null;
+    const focused = this.counts.contains(document.activeElement) ? document.activeElement?.getAttribute("data-look") : null;
     fill(this.counts, ...shown.map((look) => this.countButton(look)));
     const again = [...this.counts.querySelectorAll("button")].find((button) => button.dataset.look === focused);
     again?.focus();
