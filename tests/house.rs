@@ -92,6 +92,12 @@ fn rooms_know_only_what_lies_below_them() {
         offences(&files, |path| path.starts_with("src/actors"), &["crate::processor", "crate::window"]),
         offences(&files, |path| !path.starts_with("src/cli") && path != Path::new("src/main.rs"), &["crate::cli"]),
         offences(&files, |path| path.starts_with("src/bus"), &["crate::processor", "crate::actors", "crate::window"]),
+        // What it knows the bus carries, with its settings.
+        offences(
+            &files,
+            |path| !path.starts_with("src/registry") && !path.starts_with("src/cli"),
+            &["crate::registry"],
+        ),
         // What measures looks from outside, and nobody is made for it.
         offences(
             &files,
