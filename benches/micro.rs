@@ -10,7 +10,8 @@ use std::sync::Arc;
 use divan::counter::ItemsCount;
 use divan::{Bencher, Divan};
 use hms_ops::codec;
-use hms_ops::codec::reading::decode_with_any_name;
+use hms_ops::codec::ids::Ids;
+use hms_ops::codec::reading::{decode_by, decode_with_any_name};
 use hms_ops::model::ids::home_partition;
 use hms_ops::model::reading::{Attributes, Reading};
 use hms_ops::model::state::Rollup;
@@ -69,6 +70,19 @@ mod decode {
         let values: Vec<_> = (0..RECORDS).map(|n| codec::reading::encode(&reading(n))).collect();
         assert_eq!(values[0].len(), 59);
         each(bencher, values);
+    }
+
+    #[divan::bench]
+    fn wire_format_54_bytes(bencher: Bencher) {
+        let mut ids = Ids::default();
+        codec::formats().into_iter().zip(1..).for_each(|(format, id)| ids.write(format, id));
+        let values: Vec<_> = (0..RECORDS).filter_map(|n| ids.frame(&codec::reading::encode(&reading(n)))).collect();
+        assert_eq!(values[0].len(), 54);
+        bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
+            for value in black_box(&values) {
+                let _ = black_box(decode_by(&ids, Some(b"scanner-000017"), Some(value), 0, BEGIN));
+            }
+        });
     }
 
     #[divan::bench]

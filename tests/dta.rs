@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use hms_ops::codec;
+use hms_ops::codec::{self, ids::Ids};
 use hms_ops::model::incident::{EventKind, IncidentEvent};
 use hms_ops::model::{ServiceId, SpecHash};
 use hms_ops::vault::decode::Decode;
@@ -33,7 +33,7 @@ fn empty(dir: &TempDir) -> Vault {
 struct PlainJson;
 
 impl Decode for PlainJson {
-    fn decode(&self, _: &str, entry: &Entry) -> Result<Value, String> {
+    fn decode(&self, _: &str, _: &Ids, entry: &Entry) -> Result<Value, String> {
         let value = entry.value.as_deref().ok_or("null value")?;
         serde_json::from_slice(value).map_err(|error| error.to_string())
     }
@@ -193,4 +193,40 @@ async fn the_schema_that_a_record_names_is_in_the_vault() {
     let parsed = apache_avro::Schema::parse_str(&schema.text).unwrap();
     assert!(apache_avro::from_avro_datum(&parsed, &mut &value[10..], None).is_ok());
     assert!(schema.text.contains("Topic ops.incidents"), "its documentation was lost: {}", schema.text);
+}
+
+/// A record that names its schema by an id is read without the registry; an id that is another's now is refused.
+#[tokio::test]
+async fn the_vault_knows_what_the_ids_of_its_records_name() {
+    let dir = TempDir::new().unwrap();
+    let event = IncidentEvent {
+        kind: EventKind::NoData,
+        service: ServiceId::new("svc").unwrap(),
+        spec_hash: SpecHash::of("id: svc"),
+        at: 5,
+    };
+    let format = |name: &str| codec::formats().into_iter().find(|format| format.name() == name).unwrap();
+    let mut ids = Ids::default();
+    ids.write(format("incident"), 7);
+    ids.write(format("reading"), 8);
+    let framed = ids.frame(&codec::incident::encode(&event)).unwrap();
+    {
+        let vault = empty(&dir);
+        let records = vec![Entry { value: Some(framed.clone()), ..entry(0, "") }];
+        assert_eq!(vault.append(&draft(0, 1, records)).await.unwrap(), Appended::Written);
+        assert!(lines(&dta(&dir, &["find", "--json"]))[0]["undecodable"].is_object(), "nothing is known yet");
+        vault.keep_bus_schemas().await.unwrap();
+        for _ in 0..2 {
+            vault.keep_ids(&ids).await.unwrap();
+        }
+        let mut moved = Ids::default();
+        moved.write(format("action"), 7);
+        assert!(matches!(vault.keep_ids(&moved).await, Err(VaultError::BadSchema { .. })));
+    }
+    let found = lines(&dta(&dir, &["find", "--json"]));
+    assert_eq!(found[0]["value"]["event"], "no_data", "{found:?}");
+    assert!(dir.path().join("schemas/ids/7.json").exists() && !dir.path().join("schemas/ids/8.json").exists());
+    let place = ["show", "ops.incidents/3/0"];
+    assert_eq!(code(&dta(&dir, &place)), 0);
+    assert_eq!(dta(&dir, &[&place[..], &["--raw"]].concat()).stdout, framed, "kept to the byte");
 }

@@ -103,6 +103,12 @@ fn rooms_know_only_what_lies_below_them() {
             |path| path.starts_with("src/collect"),
             &["crate::processor", "crate::actors", "crate::vault", "crate::window"],
         ),
+        // What it knows the bus carries, with its settings.
+        offences(
+            &files,
+            |path| !path.starts_with("src/registry") && !path.starts_with("src/cli"),
+            &["crate::registry"],
+        ),
         // What measures looks from outside, and nobody is made for it.
         offences(
             &files,

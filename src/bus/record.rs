@@ -115,7 +115,7 @@ pub struct Header<'a> {
 pub struct Message<'a> {
     native: NonNull<native::rd_kafka_message_t>,
     /// The value in single-object encoding, if it came in another.
-    unframed: Option<Box<Vec<u8>>>,
+    unframed: Option<Box<[u8]>>,
     of: PhantomData<&'a ()>,
 }
 
@@ -135,7 +135,7 @@ impl<'a> Message<'a> {
 
     /// The same, its value as the codecs of our own topics take it.
     pub(super) fn unframed(mut self, ids: &Ids) -> Self {
-        self.unframed = self.bytes().and_then(|value| ids.unframe(value)).map(Box::new);
+        self.unframed = self.bytes().and_then(|value| ids.unframe(value)).map(Vec::into_boxed_slice);
         self
     }
 

@@ -133,4 +133,26 @@ mod tests {
         assert_eq!(pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert!(pair("a").is_err() && pair("=b").is_err());
     }
+
+    /// A file over nothing, a flag over the file; and no password in the file itself.
+    #[test]
+    fn the_registry_is_that_of_the_flags_else_that_of_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let (config, secret) = (directory.path().join("ops.toml"), directory.path().join("secret"));
+        fs::write(&secret, "s3cret\n").unwrap();
+        let text = format!("[registry]\nurl = \"http://file\"\nuser = \"ops\"\npassword_file = {secret:?}\n");
+        fs::write(&config, text).unwrap();
+        let of_file = Connect::default().registry(Some(&config)).unwrap().unwrap();
+        assert_eq!(of_file.url, "http://file");
+        assert_eq!(of_file.user, Some(("ops".to_owned(), "s3cret".to_owned())));
+        let flag = Connect { registry: Some("http://flag".to_owned()), ..Connect::default() };
+        assert_eq!(flag.registry(Some(&config)).unwrap().unwrap().url, "http://flag");
+        fs::write(&config, "").unwrap();
+        assert!(Connect::default().registry(Some(&config)).unwrap().is_none());
+        for bad in ["url = \"http://r\"\nuser = \"ops\"", "url = \"http://r\"\npassword = \"s3cret\""] {
+            fs::write(&config, format!("[registry]\n{bad}\n")).unwrap();
+            let error = format!("{:#}", Connect::default().registry(Some(&config)).unwrap_err());
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
 }

@@ -165,6 +165,8 @@ fn understand(text: &str) -> Known {
     if ours.iter().any(|format| format.wrote(&found)) {
         return Known::Ours(found);
     }
+    // Without logical types, from which apache-avro resolves nothing: a time in milliseconds is the number that it is.
+    let Ok(schema) = Schema::parse_str(&schema.canonical_form()) else { return Known::Nothing };
     let is_readable = matches!(schema, Schema::Record(_)) && is_bounded(&schema, &mut Vec::new());
     if is_readable { Known::Foreign(Arc::new(schema)) } else { Known::Nothing }
 }

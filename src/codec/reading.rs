@@ -451,11 +451,12 @@ mod tests {
         ids.write(&super::super::INCIDENT, 8);
         ids.learn(9, None);
         for id in [8, 9, 10] {
-            let read = decode_by(&ids, None, Some(&framed(id, b"x")), 0, 1);
+            let value = framed(id, b"x");
+            let read = decode_by(&ids, None, Some(&value), 0, 1);
             assert_eq!(read, Err(RejectReason::UnknownSchema), "{id}");
         }
         assert_eq!(decode_by(&ids, None, Some(b"\x00\x00\x00"), 0, 1), Err(RejectReason::Truncated));
-        let unregistered = decode(None, Some(&framed(7, b"")), 1);
-        assert_eq!(unregistered, Err(RejectReason::UnknownSchema), "without a registry");
+        let value = framed(7, b"");
+        assert_eq!(decode(None, Some(&value), 1), Err(RejectReason::UnknownSchema), "without a registry");
     }
 }

@@ -100,8 +100,8 @@ function live(world, service, sensor, request, response) {
   const timer = setInterval(() => {
     if (service.mode === "no_data" || service.mode === "stale") return;
     const now = world.now();
-    say("reading", [{ ts: now - 300, value: world.reading(service, now - 300) * scale }]);
-    if (sensor === "queue_time_seconds") say("window", { at: Math.floor(now / 1000) * 1000, n: 291, over: 3, p95: world.value(service, now), threshold: service.threshold });
+    const readings = [{ ts: now - 300, value: world.reading(service, now - 300) * scale }];
+    say("news", { readings, windows: [{ at: Math.floor(now / 1000) * 1000, n: 291, over: 3, p95: world.value(service, now) * scale }] });
   }, 1000);
   request.on("close", () => clearInterval(timer));
 }
@@ -129,7 +129,9 @@ function incidents(world, query) {
 function incident(world, id, response) {
   for (const service of world.services.values()) {
     const events = service.events.get(id);
-    if (events) return send(response, { incident: id, service: service.id, events, actions: service.deeds.filter((deed) => deed.incident === id) });
+    if (!events) continue;
+    const story = incidents(world, new URLSearchParams({ service: service.id })).find((one) => one.incident === id);
+    return send(response, { now: world.now(), story, events, actions: service.deeds.filter((deed) => deed.incident === id) });
   }
   return refuse(response, 404, `there is no incident ${id}`);
 }

@@ -74,6 +74,12 @@ test("all pages together weigh at most 200 KiB compressed, and the wall is paint
   await page.goto(url);
   await onWall(page);
   const painted = await page.evaluate(() => performance.now());
+  // A module that is asked for only once another has been read costs a way to the server and back.
+  const unsaid = await page.evaluate(() => {
+    const said = new Set([...document.querySelectorAll("script, link[rel=modulepreload]")].map((one) => one.getAttribute("src") ?? one.getAttribute("href")));
+    return performance.getEntriesByType("resource").map((one) => new URL(one.name).pathname).filter((path) => path.endsWith(".js") && !said.has(path));
+  });
+  assert.deepEqual(unsaid, []);
   for (const hash of ["#/s/DCA_Luggage_Scanner", "#/i/DCA_Luggage_Scanner.2", "#/actions"]) {
     await page.goto(url + hash);
     await page.locator("h1").waitFor();

@@ -92,7 +92,10 @@ export const incidents = async (query, signal) => ask(`/incidents${search(query)
  * @param {AbortSignal} [signal]
  * @returns {Promise<import("./contract.d.ts").Story>}
  */
-export const incident = async (id, signal) => ask(`/incidents/${safe(id)}`, { signal });
+export const incident = async (id, signal) => {
+  const { story, events, actions: deeds } = await ask(`/incidents/${safe(id)}`, { signal });
+  return { incident: story.incident, service: story.service, events, actions: deeds };
+};
 
 /**
  * @param {{ service?: string, limit?: number }} query

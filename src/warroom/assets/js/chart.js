@@ -59,7 +59,8 @@ export function chart(root, { unit, isTarget, label, scene, height, onSelect, on
   return u;
 }
 
-const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+/** The size of the type of the page, px. */
+export const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 /** The columns of a feed's table. */
 const [LEAST, MOST, MEAN, ESTIMATE, READING, EXACT] = [1, 2, 3, 4, 5, 6];

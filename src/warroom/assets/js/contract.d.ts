@@ -54,12 +54,16 @@ export interface Point {
 }
 export interface Series { service: string; sensor: string; from: number; to: number; points: Point[] }
 export interface LiveReading { ts: number; value: number }
-export interface LiveWindow { at: number; n: number; over: number; p95: number | null; threshold: number }
+export interface LiveWindow { at: number; n: number; over: number | null; p95: number | null }
+/** One event of the live edge of a series. */
+export interface LiveNews { readings: LiveReading[]; windows: LiveWindow[] }
 
 export interface IncidentLine {
   incident: string; service: string; cause: string; opened_at: number; ended_at: number | null; end: string | null;
-  reason: string | null; episode: string; flapping: boolean; n: number | null; over: number | null; rank: number | null;
-  threshold: number | null; p95_estimate: number | null; window_from: number | null; window_to: number | null;
+  reason: string | null; episode: string | null; flapping: boolean;
+  /** Of the SLO's incidents alone. */
+  n?: number | null; over?: number | null; rank?: number | null; threshold?: number | null; p95_estimate?: number | null;
+  window_from?: number | null; window_to?: number | null;
 }
 export interface Request { at: number; step: number; call: number; basis: string; args: Text }
 export interface Deed {

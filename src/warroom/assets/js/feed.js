@@ -52,14 +52,11 @@ export class Feed {
     if (!isLive) return;
     const source = new EventSource(api.liveUrl(this.service, this.sensor));
     this.#source = source;
-    source.addEventListener("reading", (event) => {
-      const readings = JSON.parse(event.data);
-      for (const { ts, value } of Array.isArray(readings) ? readings : [readings]) insert(this.raw, ts, value);
-      this.onNews();
-    });
-    source.addEventListener("window", (event) => {
-      const { at, p95 } = JSON.parse(event.data);
-      insert(this.exact, at, p95);
+    source.addEventListener("news", (event) => {
+      /** @type {import("./contract.d.ts").LiveNews} */
+      const { readings, windows } = JSON.parse(event.data);
+      for (const { ts, value } of readings) insert(this.raw, ts, value);
+      for (const { at, p95 } of windows) insert(this.exact, at, p95);
       this.onNews();
     });
   }

@@ -57,7 +57,7 @@ const MEANS = {
  */
 export function ask(what, of) {
   const verb = what === "freeze" ? "Freeze" : "Thaw";
-  const reason = h("textarea", { id: "reason", maxlength: REASON, "aria-describedby": "means" });
+  const reason = h("input", { id: "reason", maxlength: REASON, "aria-describedby": "means", autocomplete: "off" });
   const refused = h("p.error", { hidden: true, role: "alert" });
   const confirm = h("button", { type: "button", disabled: true, id: "confirm" }, verb);
   if (what === "freeze") confirm.classList.add("danger");
@@ -69,7 +69,7 @@ export function ask(what, of) {
   reason.addEventListener("input", () => {
     confirm.disabled = !reason.value.trim();
   });
-  confirm.addEventListener("click", async () => {
+  const carryOut = async () => {
     confirm.disabled = true;
     try {
       await hand(what, of, reason.value.trim());
@@ -79,6 +79,10 @@ export function ask(what, of) {
       refused.hidden = false;
       confirm.disabled = false;
     }
+  };
+  confirm.addEventListener("click", () => void carryOut());
+  reason.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !confirm.disabled) void carryOut();
   });
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);

@@ -1,6 +1,6 @@
 // @ts-check
 // The graphs of a service: one a sensor, on one time axis that is chosen once.
-import { chart, keyOf } from "./chart.js";
+import { chart, keyOf, rem } from "./chart.js";
 import { eventMood } from "./deeds.js";
 import { fill, h, onceAFrame, say } from "./dom.js";
 import { moment, span, words } from "./format.js";
@@ -99,7 +99,7 @@ export class Graphs {
       incidents: [], actions: [], now: () => store.now(),
     };
     const plot = chart(place, {
-      unit: sensor.unit === "count" ? "" : sensor.unit, isTarget, scene, height: isTarget ? 300 : 170,
+      unit: sensor.unit === "count" ? "" : sensor.unit, isTarget, scene, height: Math.round((isTarget ? 18 : 10.5) * rem()),
       label: visible(`Graph of ${sensor.name.slice(0, 100)}; the numbers of now stand above, the past in the incidents below`),
       onSelect: (from, to) => this.choose({ span: to - from, to }, true),
       onCursor: (text) => say(readout, text),

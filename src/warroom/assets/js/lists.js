@@ -23,7 +23,7 @@ export function incidentRows(incidents, withService) {
     bdi(line.cause),
     time(line.opened_at, moment(line.opened_at), "local time"),
     span((line.ended_at ?? store.now()) - line.opened_at),
-    line.n === null ? "" : `p95 ${num(line.p95_estimate)} of ${num(line.threshold)}, ${share(line.over, line.n)} over`,
+    line.n === null || line.n === undefined ? "" : `p95 ${num(line.p95_estimate)} of ${num(line.threshold)}, ${share(line.over, line.n)} over`,
   ]));
 }
 
