@@ -238,3 +238,14 @@ fn explain_says_what_happens_and_what_was_assumed() {
     let told = explain::explain(&good(&format!("{GOOD}limits: {{min: 2, max: 20, max_step: 3}}\n")));
     assert!(!told.contains("assumed"), "{told}");
 }
+
+#[test]
+fn every_example_is_a_spec() {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap();
+    let specs = files.map(|file| file.unwrap().path()).filter(|path| path.to_str().unwrap().ends_with(".ops.yaml"));
+    let checked = specs.map(|path| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        spec::parse(&text).unwrap_or_else(|findings| panic!("{}: {findings}", path.display()))
+    });
+    assert!(checked.count() >= 3, "the examples were not found");
+}
