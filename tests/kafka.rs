@@ -34,6 +34,8 @@ mod archiver_crashes;
 mod archiver_disk;
 #[path = "kafka/bench.rs"]
 mod bench;
+#[path = "kafka/buffer.rs"]
+mod buffer;
 #[path = "kafka/bus.rs"]
 mod bus;
 #[path = "kafka/collect.rs"]

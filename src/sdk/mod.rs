@@ -8,17 +8,21 @@
 //! - [`register`](mod@register): publish a spec, or retire a service, and wait until the processor has taken it up.
 //! - [`emit`]: check readings against the catalog and publish them; [`retime`]: recorded time onto now.
 //! - [`incidents`]: what happened, as stories; [`series`]: the past of one series.
-//! - [`buffer`]: the same for programs that must not be kept waiting.
+//! - [`buffer`]: the same for programs that must not be kept waiting; `layer`: durations of spans into it (cargo feature
+//!   `layer`). [`aio`]: the calls that wait, for programs inside of a runtime.
 //! - [`measure`]: how readings were, from the rollups of their series.
 //! - [`status`](mod@status): how services are, from what the processor and the actors have published.
 
 pub mod actions;
+pub mod aio;
 pub mod buffer;
 pub mod catalog;
 pub mod directory;
 pub mod emit;
 pub mod freeze;
 pub mod incidents;
+#[cfg(feature = "layer")]
+pub mod layer;
 pub mod measure;
 pub mod register;
 pub mod retime;

@@ -265,3 +265,14 @@ fn what_says_how_to_scrape_and_scrapes_nothing_is_a_warning() {
     let found = warnings(&with("{name: q, interval: 0.5}", "{name: q, interval: 0.5, scrape_url: 'http://h/'}"));
     assert!(found.len() == 1 && found[0].contains("once a second at most"), "{found:?}");
 }
+
+#[test]
+fn every_example_is_a_spec() {
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap();
+    let specs = files.map(|file| file.unwrap().path()).filter(|path| path.to_str().unwrap().ends_with(".ops.yaml"));
+    let checked = specs.map(|path| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        spec::parse(&text).unwrap_or_else(|findings| panic!("{}: {findings}", path.display()))
+    });
+    assert!(checked.count() >= 3, "the examples were not found");
+}

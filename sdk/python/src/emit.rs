@@ -103,12 +103,19 @@ fn complain(py: Python<'_>, session: &session::Session) -> PyResult<()> {
     Ok(())
 }
 
-/// Waits until all that was emitted is settled; counts since the last flush.
+/// Waits until all that was emitted is settled; counts since the last flush. Ctrl-C ends the wait.
 #[pyfunction]
 pub fn flush(py: Python<'_>, timeout: f64) -> PyResult<CountsDict> {
     let timeout = session::seconds(py, timeout)?;
     let session = session::current(py)?;
-    Ok(py.detach(|| session.buffer.flush(timeout)).into())
+    let mut interrupted = Ok(());
+    let counts = py.detach(|| {
+        session.buffer.flush_while(timeout, || {
+            interrupted = Python::attach(|py| py.check_signals());
+            interrupted.is_ok()
+        })
+    });
+    interrupted.map(|()| counts.into())
 }
 
 /// What became of all readings that this process has emitted so far, or since the last `configure`. In a forked child: since

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import ops_sdk as ops
@@ -147,6 +148,43 @@ def test_a_flush_waits_no_longer_than_it_may_and_says_what_is_left() -> None:
     assert refusals(raised.value)["pending"] == 1
     with pytest.raises(ops.ConfigError):
         ops.flush(-1)
+
+
+def test_a_flush_can_be_interrupted() -> None:
+    script = f"""
+import ops_sdk as ops
+ops.configure(brokers="{NOBODY}", exit_timeout=0)
+ops.emit("queue_time_seconds", 1, service="scanner")
+print("emitted", flush=True)
+ops.flush(600)
+"""
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stdout.readline() == "emitted\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in err and "1 of 1 readings were not delivered" in err
+
+
+def test_a_flush_among_emitting_threads_is_about_what_was_before(bus: Bus) -> None:
+    bus.register("scanner")
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            ops.emit("queue_time_seconds", 1, service="scanner")
+            time.sleep(0.0001)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for _ in range(20):
+            ops.emit("queue_time_seconds", 2, service="scanner")
+            assert ops.flush()["pending"] == 0
+        assert bus.values().count(2) == 20
+    finally:
+        stop.set()
+        worker.join()
 
 
 def test_an_interrupted_program_has_flushed(bus: Bus) -> None:

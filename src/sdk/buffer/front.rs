@@ -14,6 +14,9 @@ const LINGER: Duration = Duration::from_millis(5);
 /// While readings are on their way and nothing else happens, it looks so often what became of them.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// Who waits for a flush is asked so often whether it goes on.
+const ASK: Duration = Duration::from_millis(100);
+
 /// Was there room?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -200,11 +203,12 @@ impl Shared {
         self.news.notify_one();
     }
 
-    /// Waits until everything that was taken before is settled, or until the deadline. `start` starts a pump that is
-    /// not there. Says what is new since the last flush.
-    pub fn flush(&self, deadline: Instant, start: impl FnOnce()) -> Counts {
+    /// Waits until everything that was taken before is settled, until the deadline, or until `goes_on` says no. `start` starts
+    /// a pump that is not there. Says what is new since the last flush.
+    pub fn flush(&self, deadline: Instant, start: impl FnOnce(), goes_on: impl FnMut() -> bool) -> Counts {
         let mut front = self.lock();
-        if front.counts.pending > 0 {
+        let mut is_settled = front.counts.pending == 0;
+        if !is_settled {
             front.flush.asked += 1;
             front.flush.until = front.flush.until.max(Some(deadline));
             let round = front.flush.asked;
@@ -214,21 +218,38 @@ impl Shared {
                 Wake::Start => start(),
                 Wake::Notify | Wake::Nothing => self.notify(),
             }
+            is_settled = self.wait_for(round, deadline, goes_on);
             front = self.lock();
-            while front.flush.complete < round && Instant::now() < deadline {
-                let left = deadline.saturating_duration_since(Instant::now());
-                front = self.flushed.wait_timeout(front, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let mut counts = front.counts.since(&front.reported);
+        front.reported = front.counts.clone();
+        if is_settled {
+            // What is pending was taken after this call.
+            counts.pending = 0;
+        }
+        counts
+    }
+
+    /// Waits for a round; was it settled? The lock is free while `goes_on` is asked, which may take other locks.
+    fn wait_for(&self, round: u64, deadline: Instant, mut goes_on: impl FnMut() -> bool) -> bool {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).min(ASK);
+            let is_open = |front: &mut Front| front.flush.complete < round;
+            let waited = self.flushed.wait_timeout_while(self.lock(), left, is_open);
+            let (front, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            let is_settled = front.flush.complete >= round;
+            drop(front);
+            if is_settled || Instant::now() >= deadline || !goes_on() {
+                return is_settled;
             }
         }
-        let counts = front.counts.since(&front.reported);
-        front.reported = front.counts.clone();
-        counts
     }
 
     /// The pump waits for something to do. What waits is moved to the end of `batch`, unless that holds something still.
     pub fn next(&self, batch: &mut Vec<Waiting>) -> Work {
         let mut front = self.lock();
-        if batch.is_empty() {
+        let is_whole = batch.is_empty();
+        if is_whole {
             front = self.wait(front);
             std::mem::swap(batch, &mut front.waiting);
         }
@@ -237,7 +258,8 @@ impl Shared {
             front.flush.served = front.flush.asked;
             front.flush.until = None;
         }
-        let flush = (front.flush.asked > front.flush.served).then_some(front.flush.asked);
+        // With an old batch, readings that were taken before somebody asked are still here.
+        let flush = (is_whole && front.flush.asked > front.flush.served).then_some(front.flush.asked);
         let reread = std::mem::take(&mut front.reread);
         Work { unchecked: front.names.take_unchecked(), reread, flush, stop: front.stop }
     }
@@ -345,10 +367,10 @@ mod tests {
         for n in 0..3 {
             let _ = shared.push(&reading(f64::from(n)), None).unwrap();
         }
-        let first = shared.flush(Instant::now(), || ());
+        let first = shared.flush(Instant::now(), || (), || true);
         assert_eq!((first.pending, first.dropped), (2, 1));
         shared.settle(&Counts { delivered: 2, ..Counts::default() });
-        let second = shared.flush(Instant::now(), || unreachable!("nothing is pending"));
+        let second = shared.flush(Instant::now(), || unreachable!("nothing is pending"), || true);
         assert_eq!(second, Counts { delivered: 2, ..Counts::default() }, "the dropped one was reported before");
     }
 
@@ -364,6 +386,23 @@ mod tests {
         batch.clear();
         let _ = shared.next(&mut batch);
         assert_eq!(batch.iter().map(|waiting| waiting.value).collect::<Vec<_>>(), [2.0]);
+    }
+
+    #[test]
+    fn a_flush_is_not_complete_before_what_waits_behind_an_old_batch() {
+        let shared = Shared::new(9);
+        let _ = shared.push(&reading(1.0), None).unwrap();
+        let mut batch = Vec::new();
+        let _ = shared.next(&mut batch);
+        let _ = shared.push(&reading(2.0), None).unwrap();
+        let later = Instant::now() + Duration::from_secs(60);
+        assert_eq!(shared.flush(later, || (), || false).pending, 2, "who is interrupted has not flushed");
+        assert_eq!(shared.next(&mut batch).flush, None);
+        batch.clear();
+        assert_eq!((shared.next(&mut batch).flush, batch.len()), (Some(1), 1));
+        shared.complete(1);
+        let _ = shared.push(&reading(3.0), None).unwrap();
+        assert!(shared.wait_for(1, later, || true));
     }
 
     #[test]

@@ -94,10 +94,15 @@ impl Buffer {
     }
 
     /// Waits up to `timeout` until everything that was taken before is settled. Says what became of the readings since the
-    /// last flush; `pending` are those that are still on their way.
+    /// last flush; `pending` are those that are still on their way: 0 if all that was taken before is settled.
     pub fn flush(&self, timeout: Duration) -> Counts {
+        self.flush_while(timeout, || true)
+    }
+
+    /// The same, for who may be interrupted: about ten times a second `goes_on` is asked whether to wait on.
+    pub fn flush_while(&self, timeout: Duration, goes_on: impl FnMut() -> bool) -> Counts {
         let shared = self.shared();
-        shared.flush(Instant::now() + timeout, || self.start(shared))
+        shared.flush(Instant::now() + timeout, || self.start(shared), goes_on)
     }
 
     /// What became of all readings of this process so far.
