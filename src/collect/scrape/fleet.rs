@@ -186,7 +186,7 @@ fn report(shared: &Shared, service: &ServiceId, health: &mut Health, job: &Defin
 }
 
 fn tell(shared: &Shared, health: &mut Health) {
-    if let Some(told) = health.to_tell(shared.began.elapsed(), now_ms()) {
+    if let Some(told) = health.news(shared.began.elapsed(), now_ms()) {
         shared.outlet.send(Outgoing::Health(told));
     }
 }
