@@ -144,7 +144,7 @@ fn a_page_becomes_readings_and_changes_are_followed_at_once() {
     assert_eq!((seen["value"], seen["p95"], seen["up"], seen["p50"]), (5.0, 0.25, 1.0, 0.625));
     assert!(seen["rate"] > 0.0 && seen["rate"] <= 20.0, "10 more each second or so: {seen:?}");
     let shown = targets(&fleet, "svc");
-    assert!(shown.iter().all(|target| target.state == TargetState::Up && target.samples == 8), "{shown:?}");
+    assert!(shown.iter().all(|target| target.state == TargetState::Up && target.samples == 9), "{shown:?}");
     assert_eq!(shown.iter().map(|target| &*target.sensor).collect::<Vec<_>>(), ["value", "rate", "p50", "p95"]);
 
     sensors.push(sensor("missing", ""));
@@ -186,6 +186,11 @@ fn hostile() -> Vec<(&'static str, crate::pages::Page, &'static str)> {
         ("slow", endless_page(head, b"q".to_vec(), Duration::from_millis(200)), "no whole answer within"),
         ("silent", endless_page("", Vec::new(), Duration::from_millis(200)), "no whole answer within"),
         ("endless", endless_page(head, million, Duration::ZERO), "larger than"),
+        (
+            "long",
+            endless_page("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", Vec::new(), Duration::ZERO),
+            "larger than",
+        ),
         ("headers", endless_page("HTTP/1.1 200 OK\r\n", b"X-A: b\r\n".repeat(999), Duration::ZERO), "before the page"),
         ("bomb", gzip(&b"\n".repeat(32 << 20)), "gzip bomb"),
         ("nogzip", bytes_page("Content-Encoding: gzip\r\n", b"q 1\n".to_vec()), "no gzip"),
@@ -213,7 +218,9 @@ fn a_hostile_page_puts_its_target_down_and_becomes_no_reading() {
     let hostile = hostile();
     for (id, page, _) in &hostile {
         pages.set(&format!("/{id}"), page.clone());
-        fleet.register(&plain(&pages, id));
+        // To be found too long before it is found too slow.
+        let interval = if *id == "endless" { "interval: 20" } else { "interval: 1" };
+        fleet.register(&plain(&pages, id).replace("interval: 1", interval));
     }
     let broken = "h_bucket{le=\"1\"} 5\nh_bucket{le=\"2\"} 3\nh_bucket{le=\"+Inf\"} 5\n";
     pages.set_text("/histogram", broken);

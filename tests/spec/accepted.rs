@@ -259,7 +259,7 @@ fn how_a_page_is_read_has_defaults_and_is_explained() {
 
 #[test]
 fn what_says_how_to_scrape_and_scrapes_nothing_is_a_warning() {
-    let found = warnings(&with("{name: q, interval: 0.5}", "{name: q, take: rate}"));
+    let found = warnings(&with("{name: q, interval: 0.5}", "{name: q, interval: 0.5, take: rate}"));
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("`take` says how a page is read"), "{found:?}");
     let found = warnings(&with("{name: q, interval: 0.5}", "{name: q, interval: 0.5, scrape_url: 'http://h/'}"));

@@ -334,15 +334,15 @@ fn scrape_urls_that_lead_inside_are_refused() {
 #[test]
 fn how_a_page_is_read_is_checked_with_its_place() {
     for (fields, message, column) in [
-        ("metric: 1up", "`1up` cannot be the `metric`", 49),
-        ("metric: [a]", "`metric` must be one value", 49),
-        ("take: avg", "`take`: unknown: `avg`", 47),
-        ("take: p100", "`take`: a quantile lies between 0 and 1", 48),
-        ("take: quantile 1.5", "`take`: a quantile lies between 0 and 1", 56),
-        ("takes: rate", "unknown key `takes`", 41),
-        ("match: [a]", "`match` must be a map", 48),
-        ("match: {'a b': c}", "`a b` cannot name a label", 49),
-        ("match: {a: ''}", "`a` has no value", 52),
+        ("metric: 1up", "`1up` cannot be the `metric`", 48),
+        ("metric: [a]", "`metric` must be one value", 48),
+        ("take: avg", "`take`: unknown: `avg`", 46),
+        ("take: p100", "`take`: a quantile lies between 0 and 1", 47),
+        ("take: quantile 1.5", "`take`: a quantile lies between 0 and 1", 55),
+        ("takes: rate", "unknown key `takes`", 40),
+        ("match: [a]", "`match` must be a map", 47),
+        ("match: {'a b': c}", "`a b` cannot name a label", 48),
+        ("match: {a: ''}", "`a` has no value", 51),
     ] {
         let text = with("{name: q, interval: 0.5}", &format!("{{name: q, scrape_url: 'http://h/', {fields}}}"));
         let error = error(&text);
@@ -359,7 +359,7 @@ fn an_address_inside_refuses_a_spec_only_where_specs_are_taken_in_and_it_is_not_
     let allow = |entry: &str| Networks::from_iter([entry.parse().unwrap()]);
     assert!(spec::lint(&text, &allow("127.0.0.1/32:9100")).is_ok());
     let error = spec::lint(&text, &allow("127.0.0.1/32:9101")).unwrap_err().0.remove(0);
-    assert_eq!((error.line, error.column), (4, 34), "{error:?}");
+    assert_eq!((error.line, error.column), (4, 35), "{error:?}");
     assert!(error.help.unwrap().contains("[collect] allow"));
 }
 

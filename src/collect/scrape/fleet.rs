@@ -147,6 +147,7 @@ impl Fleet {
 async fn work(shared: Arc<Shared>, service: ServiceId, health: Arc<Mutex<Option<Health>>>, definition: Definition) {
     let mut job = Job::new(definition);
     tokio::time::sleep(job.delay(service.as_str())).await;
+    let mut is_first = true;
     loop {
         let scraped = {
             // Never closed.
@@ -157,7 +158,8 @@ async fn work(shared: Arc<Shared>, service: ServiceId, health: Arc<Mutex<Option<
             Some(health) => report(&shared, &service, health, job.definition(), &scraped),
             None => return,
         }
-        tokio::time::sleep(job.pause(service.as_str())).await;
+        tokio::time::sleep(job.pause(service.as_str(), is_first)).await;
+        is_first = false;
     }
 }
 
@@ -186,7 +188,7 @@ fn report(shared: &Shared, service: &ServiceId, health: &mut Health, job: &Defin
 }
 
 fn tell(shared: &Shared, health: &mut Health) {
-    if let Some(told) = health.to_tell(shared.began.elapsed(), now_ms()) {
+    if let Some(told) = health.news(shared.began.elapsed(), now_ms()) {
         shared.outlet.send(Outgoing::Health(told));
     }
 }

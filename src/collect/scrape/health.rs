@@ -101,7 +101,7 @@ impl Health {
 
     /// What is to be told at `now` (since any fixed moment; `at` is the host's clock, ms), if anything is. Counts as
     /// told.
-    pub fn to_tell(&mut self, now: Duration, at: i64) -> Option<ServiceTargets> {
+    pub fn news(&mut self, now: Duration, at: i64) -> Option<ServiceTargets> {
         if self.told.is_some_and(|told| now.saturating_sub(told) < self.period) {
             return None;
         }
@@ -150,18 +150,18 @@ mod tests {
     #[test]
     fn changes_are_told_at_once_and_what_stays_now_and_then() {
         let (mut health, job) = health(TWO);
-        let first = health.to_tell(Duration::ZERO, 1).unwrap();
+        let first = health.news(Duration::ZERO, 1).unwrap();
         assert!(first.targets.iter().all(|target| !target.up && target.scraped_at.is_none()), "{first:?}");
         assert_eq!(health.update(&job, &scraped(10, vec![Ok(None), down()])).len(), 2);
-        let told = health.to_tell(Duration::from_secs(1), 11).unwrap();
+        let told = health.news(Duration::from_secs(1), 11).unwrap();
         let told: Vec<_> = told.targets.iter().map(|target| (&*target.sensor, target.up, &target.reason)).collect();
         assert_eq!(told, [("a", true, &None), ("b", false, &Some("no sample b".to_owned()))]);
         assert_eq!(health.counts(), (1, 1));
         assert_eq!(health.update(&job, &scraped(20, vec![Ok(None), down()])), []);
-        assert_eq!(health.to_tell(Duration::from_millis(10_999), 21), None, "nothing is new");
-        assert_eq!(health.to_tell(Duration::from_secs(11), 21).unwrap().targets[0].scraped_at, Some(20));
+        assert_eq!(health.news(Duration::from_millis(10_999), 21), None, "nothing is new");
+        assert_eq!(health.news(Duration::from_secs(11), 21).unwrap().targets[0].scraped_at, Some(20));
         assert_eq!(health.update(&job, &scraped(30, vec![Ok(None), Ok(None)])).len(), 1);
-        assert!(health.to_tell(Duration::from_secs(12), 31).is_some());
+        assert!(health.news(Duration::from_secs(12), 31).is_some());
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
         health.update(&job, &scraped(1, vec![Ok(None), down()]));
         let text = TWO.replace("{name: b,", "{name: c,");
         health.take_spec(&spec::parse(&text).unwrap().spec, |_| "http://h/".to_owned());
-        let told = health.to_tell(Duration::ZERO, 2).unwrap();
+        let told = health.news(Duration::ZERO, 2).unwrap();
         let told: Vec<_> = told.targets.iter().map(|target| (&*target.sensor, target.up, target.scraped_at)).collect();
         assert_eq!(told, [("a", true, Some(1)), ("c", false, None)]);
     }

@@ -108,9 +108,11 @@ impl Job {
         self.definition.phase(service).1
     }
 
-    /// How long to wait for the next point of the grid.
-    pub fn pause(&self, service: &str) -> Duration {
-        until_next(now_ms(), self.definition.phase(service).0, self.definition.interval)
+    /// How long to wait for the next point of the grid. After the first scrape, which was at no point of it, at least a
+    /// quarter of the interval: it is not followed by another at once.
+    pub fn pause(&self, service: &str, is_first: bool) -> Duration {
+        let least = if is_first { self.definition.interval / 4 } else { Duration::ZERO };
+        until_next(now_ms(), self.definition.phase(service).0, self.definition.interval, least)
     }
 
     /// Asks for the page once.
@@ -168,14 +170,13 @@ fn read(answer: fetch::Answer, takers: &mut [Taker], at: Moment) -> Result<Found
     Ok((page.total, takers.iter_mut().map(|taker| taker.take(&page, at)).collect()))
 }
 
-/// From `now` (ms) to the next point of the grid: at least a quarter of the interval, so that a first scrape is not
-/// followed by another at once.
-fn until_next(now: i64, phase: Duration, interval: Duration) -> Duration {
+/// From `now` (ms) to the next point of the grid that is at least so far away.
+fn until_next(now: i64, phase: Duration, interval: Duration, least: Duration) -> Duration {
     let whole = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
     let phase = i64::try_from(phase.as_millis()).unwrap_or(0);
     let left = whole - now.saturating_sub(phase).rem_euclid(whole);
-    let left = if left < whole / 4 { left + whole } else { left };
-    Duration::from_millis(left.unsigned_abs())
+    let left = Duration::from_millis(left.unsigned_abs());
+    if left < least { left + interval } else { left }
 }
 
 #[cfg(test)]
@@ -204,9 +205,11 @@ mod tests {
         let interval = Duration::from_secs(5);
         let phase = Duration::from_millis(1_234);
         for now in [0, 1_234, 1_235, 6_233, 1_700_000_000_000] {
-            let pause = until_next(now, phase, interval);
-            assert_eq!((now + pause.as_millis() as i64 - 1_234).rem_euclid(5_000), 0, "{now}");
-            assert!(pause >= interval / 4 && pause < interval * 5 / 4, "{now}: {pause:?}");
+            for least in [Duration::ZERO, interval / 4] {
+                let pause = until_next(now, phase, interval, least);
+                assert_eq!((now + pause.as_millis() as i64 - 1_234).rem_euclid(5_000), 0, "{now}");
+                assert!(pause >= least && !pause.is_zero() && pause <= interval + least, "{now}: {pause:?}");
+            }
         }
         let job = |url: &str| definitions(&format!("  - {{name: a, scrape_url: '{url}'}}\n")).remove(0);
         let phases: std::collections::BTreeSet<_> =
