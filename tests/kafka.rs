@@ -58,10 +58,14 @@ mod pager_channels;
 mod pager_faults;
 #[path = "kafka/processor.rs"]
 mod processor;
+#[path = "kafka/receive.rs"]
+mod receive;
 #[path = "rig/mod.rs"]
 mod rig;
 #[path = "kafka/sdk.rs"]
 mod sdk;
+#[path = "kafka/senders.rs"]
+mod senders;
 #[path = "kafka/topics.rs"]
 mod topics;
 #[path = "twins/mod.rs"]

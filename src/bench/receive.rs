@@ -9,7 +9,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::resume_unwind;
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,7 @@ pub fn run(bench: &Bench<'_>, plan: &Plan) -> Result<Receive> {
     let bodies: Vec<Vec<u8>> =
         (0..plan.series.div_ceil(SAMPLES).max(CONNECTIONS as u32)).map(|n| body(n, plan.series)).collect();
     let acknowledged = AtomicU64::new(0);
-    let job = Job { bench, address, bodies: &bodies, acknowledged: &acknowledged };
+    let job = Job { stop: bench.stop, address, bodies: &bodies, acknowledged: &acknowledged };
     job.measure(None, WARM_UP, &mut child)?;
     bench.tell.progress("remote write, flat out");
     let flat_out = job.measure(None, plan.length, &mut child)?;
@@ -192,7 +192,7 @@ fn body(n: u32, series: u32) -> Vec<u8> {
 
 /// Who sends what where.
 struct Job<'a> {
-    bench: &'a Bench<'a>,
+    stop: &'a AtomicBool,
     address: SocketAddr,
     bodies: &'a [Vec<u8>],
     acknowledged: &'a AtomicU64,
@@ -238,7 +238,7 @@ impl Job<'_> {
         for round in 0.. {
             let n = round * CONNECTIONS + nth;
             let due = pace.map_or_else(|| began.elapsed(), |pace| Duration::from_secs_f64(pace * n as f64));
-            if due >= length || self.bench.stop.load(Ordering::Relaxed) {
+            if due >= length || self.stop.load(Ordering::Relaxed) {
                 break;
             }
             thread::sleep(due.saturating_sub(began.elapsed()));
@@ -247,7 +247,7 @@ impl Job<'_> {
             took.push(i64::try_from((began.elapsed() - due).as_micros()).unwrap_or(i64::MAX));
             self.acknowledged.fetch_add(u64::from(SAMPLES), Ordering::Relaxed);
         }
-        if self.bench.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(took) }
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(took) }
     }
 }
 
