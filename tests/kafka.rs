@@ -68,10 +68,14 @@ mod pages;
 mod processor;
 #[path = "kafka/registry.rs"]
 mod registry;
+#[path = "kafka/receive.rs"]
+mod receive;
 #[path = "rig/mod.rs"]
 mod rig;
 #[path = "kafka/sdk.rs"]
 mod sdk;
+#[path = "kafka/senders.rs"]
+mod senders;
 #[path = "kafka/topics.rs"]
 mod topics;
 #[path = "twins/mod.rs"]

@@ -8,6 +8,12 @@ use super::table::{Route, Table};
 use crate::model::ServiceId;
 use crate::web::{Caller, Problem};
 
+/// A few bytes of a request can stand for a long reading, or for long labels (by their places in a table): what is made
+/// of one request is bounded too, bytes.
+const MAX_CARGO: usize = 32 * 1024 * 1024;
+/// The same for its labels.
+const MAX_LABELS: usize = 64 * 1024 * 1024;
+
 /// Prometheus' mark of a series that has ended: a NaN of its own.
 const STALE: u64 = 0x7ff0_0000_0000_0002;
 
@@ -125,10 +131,10 @@ pub enum Number {
 pub struct Sorter<'a> {
     table: MutexGuard<'a, Table>,
     caller: &'a Caller,
-    /// So far.
-    pub sorted: Sorted,
-    /// So far.
-    pub cargo: Cargo,
+    sorted: Sorted,
+    cargo: Cargo,
+    /// Of all series so far.
+    label_bytes: usize,
 }
 
 /// A series whose samples come next.
@@ -141,18 +147,30 @@ pub struct Series {
 impl<'a> Sorter<'a> {
     /// By this table, for this caller.
     pub fn new(table: MutexGuard<'a, Table>, caller: &'a Caller) -> Self {
-        Self { table, caller, sorted: Sorted::default(), cargo: Cargo::default() }
+        Self { table, caller, sorted: Sorted::default(), cargo: Cargo::default(), label_bytes: 0 }
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// 413: it became too much.
+    pub fn finish(self) -> Result<(Cargo, Sorted), Problem> {
+        if self.cargo.bytes.len() > MAX_CARGO { Err(too_much()) } else { Ok((self.cargo, self.sorted)) }
     }
 
     /// The series of a label set.
     ///
     /// # Errors
-    /// See [`Table::route`].
+    /// See [`Table::route`]; 413 if the labels of all series became too much.
     pub fn series<'l, L>(&mut self, labels: L) -> Result<Series, Problem>
     where
         L: Iterator<Item = (&'l [u8], &'l [u8])> + Clone,
     {
         let route = self.table.route(labels)?;
+        self.label_bytes += self.table.asked();
+        if self.label_bytes > MAX_LABELS {
+            return Err(too_much());
+        }
         let allowed = route.way.as_ref().is_none_or(|way| self.caller.reaches(way.service.as_str()));
         Ok(Series { route, allowed })
     }
@@ -163,6 +181,10 @@ impl<'a> Sorter<'a> {
             self.sorted.ignored += 1;
             return;
         };
+        if self.cargo.bytes.len() > MAX_CARGO {
+            // Nothing of it will be sent.
+            return;
+        }
         let counter = if value.to_bits() == STALE {
             &mut self.sorted.stale
         } else if !series.allowed {
@@ -218,6 +240,10 @@ impl<'a> Sorter<'a> {
     }
 }
 
+fn too_much() -> Problem {
+    Problem::too_large(MAX_CARGO).with("readings", true)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -240,7 +266,7 @@ mod tests {
         for (ts, value) in samples {
             sorter.sample(&series, *ts, *value, Number::Total);
         }
-        (sorter.cargo, sorter.sorted)
+        sorter.finish().unwrap()
     }
 
     fn readings(cargo: &Cargo) -> Vec<(i64, f64)> {
@@ -256,6 +282,26 @@ mod tests {
         assert_eq!(readings(&cargo), [(1, 1.5), (5, -2.0)]);
         assert_eq!(sorted, Sorted { taken: 2, stale: 1, not_finite: 2, without_time: 1, ..Sorted::default() });
         assert_eq!(sort(&table, "down", &samples).1, Sorted { ignored: 6, ..Sorted::default() });
+    }
+
+    /// A body of 2 MiB could say so.
+    #[test]
+    fn few_bytes_that_stand_for_many_are_refused() {
+        let (table, caller) = (table(""), Caller::anybody());
+        let long = "x".repeat(20_000);
+        let labels = [("__name__", "up"), ("service", "s"), ("pod", long.as_str())];
+        let labels = || labels.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let mut sorter = Sorter::new(table.lock().unwrap(), &caller);
+        let series = sorter.series(labels()).unwrap();
+        (1..=MAX_CARGO as i64 / 20_000).for_each(|ts| sorter.sample(&series, ts, 1.0, Number::Total));
+        assert!(sorter.cargo.bytes.len() > MAX_CARGO);
+        let held = sorter.cargo.bytes.len();
+        sorter.sample(&series, 1, 1.0, Number::Total);
+        assert_eq!(sorter.cargo.bytes.len(), held);
+        assert_eq!(sorter.finish().unwrap_err().status().as_u16(), 413);
+        let mut sorter = Sorter::new(table.lock().unwrap(), &caller);
+        let refused = (0..=MAX_LABELS / 20_000).find_map(|_| sorter.series(labels()).err());
+        assert_eq!(refused.unwrap().status().as_u16(), 413);
     }
 
     #[test]

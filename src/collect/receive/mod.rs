@@ -129,9 +129,7 @@ impl Receiver {
         let directory = Directory::follow(&settings, &topics)?;
         let table = Mutex::new(Table::new(mapping, partitions, directory.catalog()));
         let courier = Courier::new(&settings, load)?;
-        let patience = load.patience;
-        let shared =
-            Arc::new(Shared { courier, directory, table, topic: topics.metrics, partitions, patience, metrics });
+        let shared = Arc::new(Shared { courier, directory, table, topic: topics.metrics, partitions, load, metrics });
         let ours = Router::new().route("/api/v1/emit", post(emit::emit)).route("/api/v1/write", post(write::write));
         let otlp = gate.clone().protect(Router::new().route("/v1/metrics", post(otlp::export)));
         let router = gate.protect(ours).merge(otlp.layer(from_fn(otlp::as_status)));
@@ -156,7 +154,7 @@ struct Shared {
     table: Mutex<Table>,
     topic: String,
     partitions: i32,
-    patience: Duration,
+    load: Load,
     metrics: Arc<ReceiverMetrics>,
 }
 
@@ -177,6 +175,9 @@ impl Shared {
     /// what was, and which were not. 413 if it is more than can ever be on its way.
     async fn deliver(&self, cargo: Cargo) -> Result<(), Problem> {
         let (records, bytes) = (cargo.len() as u64, cargo.bytes() as u64);
+        if records > self.load.records || bytes > self.load.bytes {
+            return Err(Problem::too_large(usize::try_from(self.load.bytes).unwrap_or(usize::MAX)));
+        }
         let parcel = self.courier.open(records, bytes);
         let parcel =
             parcel.map_err(|_| Problem::overloaded("the cluster has not acknowledged what was sent before"))?;
@@ -188,7 +189,7 @@ impl Shared {
         if torture::is_without(Sabotage::AnswerBeforeAcknowledged) {
             return Ok(());
         }
-        let receipt = match timeout(self.patience + LATE, parcel.wait()).await {
+        let receipt = match timeout(self.load.patience + LATE, parcel.wait()).await {
             Ok(receipt) => receipt,
             Err(_) => parcel.receipt(),
         };

@@ -76,6 +76,11 @@ impl Table {
         }
     }
 
+    /// How long the label set was that was asked for last, bytes.
+    pub fn asked(&self) -> usize {
+        self.key.len()
+    }
+
     /// Where the samples of a label set go. The metric's name is the label [`NAME`].
     ///
     /// # Errors

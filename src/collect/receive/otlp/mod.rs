@@ -76,7 +76,7 @@ pub(super) async fn export(
             Encoding::Protobuf => proto::sort(bytes, &mut points)?,
             Encoding::Json => json::sort(bytes, &mut points)?,
         }
-        (points.sorter.cargo, points.sorter.sorted)
+        points.sorter.finish()?
     };
     shared.metrics.sampled("otlp", sorted.named());
     shared.deliver(cargo).await?;

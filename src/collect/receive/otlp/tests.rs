@@ -24,7 +24,7 @@ fn sorted(body: &[u8], encoding: Encoding) -> Result<(Cargo, Sorted), Problem> {
         Encoding::Protobuf => proto::sort(body, &mut points)?,
         Encoding::Json => json::sort(body, &mut points)?,
     }
-    Ok((points.sorter.cargo, points.sorter.sorted))
+    points.sorter.finish()
 }
 
 /// Sensor, time, value and attributes of each reading.

@@ -72,7 +72,7 @@ pub(super) async fn write(
             Version::One => v1::sort(&unpacked.bytes, &mut sorter)?,
             Version::Two => v2::sort(&unpacked.bytes, &mut sorter)?,
         }
-        (sorter.cargo, sorter.sorted)
+        sorter.finish()?
     };
     shared.metrics.sampled("write", sorted.named());
     shared.deliver(cargo).await?;
