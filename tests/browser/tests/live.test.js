@@ -51,7 +51,7 @@ test("a frozen fleet says so on every page", MOCK_ONLY, async (t) => {
   const page = await open(t, mock.url);
   await onWall(page);
   mock.world.hand(null, "migration until 18:00", true);
-  await page.getByText("Actions frozen by operator: migration until 18:00").waitFor();
+  await page.getByText("Actions frozen: migration until 18:00, by operator").waitFor();
   const [id] = mock.world.services.keys();
   await page.goto(`${mock.url}#/s/${id}`);
   await page.locator(".head .hold").waitFor();

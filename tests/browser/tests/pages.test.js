@@ -133,7 +133,7 @@ test("freezing asks for a reason and a confirmation, and a refusal changes nothi
   assert.equal(mock.world.frozen, null);
   await page.unroute("**/api/v1/freeze");
   await confirm.click();
-  await page.getByText("Actions frozen by operator: a deploy").waitFor();
+  await page.getByText("Actions frozen: a deploy, by operator").waitFor();
   assert.equal(mock.world.status(mock.world.get(ID)).frozen?.reason, "a deploy");
   await picture(page, "frozen");
   await page.getByRole("button", { name: "Thaw" }).click();

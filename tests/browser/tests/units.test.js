@@ -73,24 +73,30 @@ test("addresses lead where they say, and nonsense leads nowhere", () => {
 
 test("a stretch of time survives its address, and what reaches now is live", () => {
   const past = { span: 600_000, to: 1_000_000_000 };
-  assert.deepEqual(range.read(range.write(past)), past);
-  assert.deepEqual(range.read(range.write({ span: 900_000, to: null })), { span: 900_000, to: null });
+  assert.deepEqual(range.read(range.write(past), 0), past);
+  assert.deepEqual(range.read(range.write({ span: 900_000, to: null }), 0), { span: 900_000, to: null });
+  assert.deepEqual([0, 10_000, 300_000, 3_600_000].map((window) => range.read(new URLSearchParams(), window).span), [300_000, 300_000, 900_000, 21_600_000]);
   assert.equal(range.move({ span: 600_000, to: 1_000 }, 1, 100_000).to, null);
   assert.equal(range.move({ span: 600_000, to: null }, -1, 1_000_000).to, 700_000);
-  assert.equal(range.read(new URLSearchParams("from=5&to=1e999")).to, null);
+  assert.equal(range.read(new URLSearchParams("from=5&to=1e999"), 0).to, null);
 });
 
 /** @param {import("../../../src/warroom/assets/js/look.js").Look[]} looks */
 const entries = (looks) => looks.map((look, i) => /** @type {Entry} */ (/** @type {unknown} */ ({
   look, since: look === "breached" ? 1000 - i : null, sought: `s${i}\nowner`, status: { service: `s${i}`, owner: i % 2 ? "a" : "b" },
 })));
-const MEASURES = { width: 1000, gap: 10, heading: 40, big: { min: 300, height: 150 }, small: { min: 150, height: 100 } };
+const MEASURES = { width: 1000, gap: 10, heading: 40, big: { min: 300, height: 150 }, small: { min: 150, height: 100 }, screen: 800 };
 
 test("the worst stands first, and of the same the longest in trouble", () => {
   const found = sorted(entries(["healthy", "breached", "no_data", "breached", "recovering"]), { text: "", look: null });
   assert.deepEqual(found.map((entry) => entry.status.service), ["s3", "s1", "s4", "s2", "s0"]);
   assert.deepEqual(sorted(found, { text: "OWNER s4", look: null }).length, 1);
   assert.deepEqual(sorted(found, { text: "", look: "no_data" }).map((entry) => entry.look), ["no_data"]);
+});
+
+test("a few services have room to be read from afar, many have not", () => {
+  const bigs = (/** @type {number} */ n) => plan(byState(entries(Array(n).fill("healthy"))), MEASURES).order.filter((place) => place.isBig).length;
+  assert.deepEqual([1, 12, 13, 2000].map(bigs), [1, 12, 0, 0]);
 });
 
 test("only rows in sight are made, of any of 2,000", () => {

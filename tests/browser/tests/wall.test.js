@@ -51,6 +51,10 @@ test("a breach turns the tile red and moves it to the front without a reload", M
   assert.equal(await page.evaluate(() => document.querySelector(".tile")?.getAttribute("href")), `#/s/${id}`);
   assert.match(await page.locator(".count").first().innerText(), /1\s*breached/);
   assert.match(await page.title(), /1 breached/);
+  // The counts of the last cut are still good; those of the verdict are shown.
+  const { threshold } = mock.world.get(id);
+  assert.ok((mock.world.status(mock.world.get(id)).p95_estimate ?? 0) < threshold);
+  assert.ok(Number(await tile(page, id).locator(".value").innerText()) > threshold);
   assert.equal(await page.evaluate(() => "isSamePage" in window), true);
   mock.world.turn(id, "recovering");
   await page.waitForSelector(`a.tile[data-look="recovering"]`);

@@ -228,7 +228,8 @@ function flags({ ctx, bbox, valToPos }, actions, ratio) {
     const said = cut(visible(words(text)), 28);
     const width = ctx.measureText(said).width;
     if (x + 6 * ratio > free && x >= bbox.left) {
-      ctx.fillText(said, x + 7 * ratio, foot - 22 * ratio);
+      const isCramped = x + 7 * ratio + width > bbox.left + bbox.width;
+      ctx.fillText(said, isCramped ? x - 7 * ratio - width : x + 7 * ratio, foot - 22 * ratio);
       free = x + width + 16 * ratio;
     }
   }

@@ -19,7 +19,7 @@ export function showIn(hold) {
   const show = () => {
     const { frozen } = store;
     fill(hold, frozen
-      ? h("a.hold", { href: "#/actions", title: `since ${moment(frozen.at)}` }, "Actions frozen by ", bdi(frozen.actor, 40), ": ", bdi(frozen.reason, 80))
+      ? h("a.hold", { href: "#/actions", title: `since ${moment(frozen.at)}` }, "Actions frozen: ", bdi(frozen.reason, 80), ", by ", bdi(frozen.actor, 40))
       : h("button", { type: "button", id: "freeze", onclick: () => ask("freeze", null) }, "Freeze actions"));
   };
   store.on("frozen", show);

@@ -34,7 +34,8 @@ export class Graphs {
    */
   constructor(root, detail, params, signal) {
     this.detail = detail;
-    this.range = read(params);
+    this.window = detail.slo?.window_ms ?? 0;
+    this.range = read(params, this.window);
     const stop = () => this.stop();
     signal.addEventListener("abort", stop);
     this.signal = this.#control.signal;
@@ -113,7 +114,7 @@ export class Graphs {
 
   /** The address changed. @param {URLSearchParams} params */
   update(params) {
-    this.choose(read(params), false);
+    this.choose(read(params, this.window), false);
   }
 
   /** Asks for all of it again: something may have been missed. */

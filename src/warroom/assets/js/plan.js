@@ -87,7 +87,7 @@ export function tally(section) {
   return LOOKS.filter((look) => counts.has(look)).map((look) => ({ look, count: counts.get(look) ?? 0 }));
 }
 
-/** Sizes in px. @typedef {{ width: number, gap: number, heading: number, big: { min: number, height: number }, small: { min: number, height: number } }} Measures */
+/** Sizes in px; `screen` is how high what is seen at once is. @typedef {{ width: number, gap: number, heading: number, big: { min: number, height: number }, small: { min: number, height: number }, screen: number }} Measures */
 
 /**
  * @param {Section[]} sections
@@ -95,6 +95,16 @@ export function tally(section) {
  * @returns {Plan}
  */
 export function plan(sections, measures) {
+  const all = laidOut(sections, measures, true);
+  return all.height <= measures.screen ? all : laidOut(sections, measures, false);
+}
+
+/**
+ * @param {Section[]} sections
+ * @param {Measures} measures
+ * @param {boolean} isRoomy whether every tile is big
+ */
+function laidOut(sections, measures, isRoomy) {
   /** @type {Plan} */
   const made = { rows: [], height: 0, order: [] };
   for (const section of sections) {
@@ -102,7 +112,7 @@ export function plan(sections, measures) {
     made.rows.push({ y: made.height, height: measures.heading, heading, places: [] });
     made.height += measures.heading;
     // Big tiles never share a row with small ones.
-    const isBig = (/** @type {Entry} */ entry) => isTrouble(entry.look);
+    const isBig = (/** @type {Entry} */ entry) => isRoomy || isTrouble(entry.look);
     lay(made, section.entries.filter(isBig), measures, true);
     lay(made, section.entries.filter((entry) => !isBig(entry)), measures, false);
     made.height += measures.gap;

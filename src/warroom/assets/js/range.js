@@ -8,18 +8,21 @@ const MINUTE = 60_000;
 export const SPANS = [5 * MINUTE, 15 * MINUTE, 60 * MINUTE, 360 * MINUTE, 1440 * MINUTE, 10_080 * MINUTE];
 /** Less than two cuts of the rollups says nothing; more than they are kept is empty. */
 const [LEAST, MOST] = [30_000, 90 * 1440 * MINUTE];
-const FIRST = 15 * MINUTE;
+/** At first so many windows are shown, or more. */
+const WINDOWS = 3;
 
 /**
  * @param {URLSearchParams} params
+ * @param {number} window of the objective, ms; 0 if there is none
  * @returns {Range}
  */
-export function read(params) {
+export function read(params, window) {
   const from = Number(params.get("from") ?? NaN);
   const to = Number(params.get("to") ?? NaN);
   if (from > 0 && to > from && Number.isFinite(to)) return { span: bound(to - from), to };
   const span = Number(params.get("span") ?? NaN) * 1000;
-  return { span: span > 0 ? bound(span) : FIRST, to: null };
+  const first = SPANS.find((ms) => ms >= WINDOWS * window) ?? SPANS[SPANS.length - 1];
+  return { span: span > 0 ? bound(span) : first, to: null };
 }
 
 /** @param {number} span */

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { deedWords } from "./deeds.js";
 import { fill, h, time } from "./dom.js";
 import { proof } from "./evidence.js";
-import { clock, count, moment, num, plural, span, words } from "./format.js";
+import { clock, coarse, count, moment, num, plural, span, words } from "./format.js";
 import { control } from "./freeze.js";
 import { Graphs } from "./graphs.js";
 import { incidentRows } from "./lists.js";
@@ -131,7 +131,7 @@ function showFacts(list, status, detail) {
     entries.push(fact("p95 (estimate)", num(status.p95_estimate), ` ${unit === "count" ? "" : unit}, limit ${num(status.threshold)}`, "wide"));
     entries.push(fact("Why", proof(status, `readings of the last ${span(status.window_ms)}`) || "no readings in the window", "", "why"));
   }
-  entries.push(fact("Newest reading", newest === null ? "none" : `${span(store.now() - newest)} ago`));
+  entries.push(fact("Newest reading", newest === null ? "none" : `${coarse(store.now() - newest)} ago`));
   entries.push(fact("Judged until", status.as_of === null ? "never" : clock(status.as_of)));
   if (status.late) entries.push(fact("Late", count(status.late)));
   entries.push(fact("Last action", last ? deedWords(last) : "none in 24 h", last ? ` at ${clock(last.at)}` : ""));

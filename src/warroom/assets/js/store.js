@@ -7,6 +7,7 @@ import { Trace } from "./trace.js";
 
 /** @typedef {import("./contract.d.ts").Status} Status */
 /** @typedef {import("./contract.d.ts").ActionEvent} ActionEvent */
+/** @typedef {import("./contract.d.ts").IncidentEvent} IncidentEvent */
 /** @typedef {import("./look.js").Look} Look */
 /** @typedef {import("./stream.js").Link} Link */
 
@@ -19,6 +20,7 @@ import { Trace } from "./trace.js";
  * @property {number | null} since the opening of its oldest open incident, ms
  * @property {string} sought name and owner in lower case, for the search
  * @property {Trace} trace its p95 of the last minutes
+ * @property {IncidentEvent | null} verdict an opening or a resolve that is newer than the counts of its status
  */
 
 /** @typedef {{ ids: string[], isOrderNew: boolean, isReset: boolean }} Change */
@@ -115,8 +117,19 @@ class Store {
     this.#tell("services", { ids: gone.services, isOrderNew: true, isReset: false });
   }
 
-  /** @param {import("./contract.d.ts").IncidentEvent} event */
+  /**
+   * Counts of a status are of the last cut, some seconds ago; those of a verdict are of now. Without them a tile would
+   * turn red and still show the good numbers.
+   * @param {IncidentEvent} event
+   */
   incident(event) {
+    const entry = this.services.get(event.service);
+    if (entry && isNewer(event, entry.status)) {
+      entry.verdict = event;
+      entry.status = withNumbers(entry.status, event);
+      entry.trace.push(event.at, event.p95_estimate ?? null);
+      this.#tell("services", { ids: [event.service], isOrderNew: false, isReset: false });
+    }
     this.#tell("incident", event);
   }
 
@@ -154,11 +167,12 @@ class Store {
       (/** @type {number | null} */ oldest, { opened_at }) => Math.min(oldest ?? opened_at, opened_at), null);
     const newest = status.age_ms === null ? null : now - status.age_ms;
     const isOrderNew = !known || known.look !== look || known.since !== since || known.status.owner !== status.owner;
-    const entry = known ?? /** @type {Entry} */ ({ trace: trace ?? new Trace() });
+    const entry = known ?? /** @type {Entry} */ ({ trace: trace ?? new Trace(), verdict: null });
     if (known) this.counts[known.look] -= 1;
     this.counts[look] += 1;
     if (!known || known.status.owner !== status.owner) entry.sought = `${status.service}\n${status.owner}`.toLowerCase();
-    entry.status = status;
+    if (entry.verdict && !isNewer(entry.verdict, status)) entry.verdict = null;
+    entry.status = entry.verdict ? withNumbers(status, entry.verdict) : status;
     entry.look = look;
     entry.newest = newest;
     entry.since = since;
@@ -166,6 +180,24 @@ class Store {
     this.services.set(status.service, entry);
     return isOrderNew;
   }
+}
+
+/**
+ * @param {IncidentEvent} event
+ * @param {Status} status
+ */
+function isNewer(event, status) {
+  const hasNumbers = event.n !== null && event.n !== undefined && (event.event === "opened" || event.event === "resolved");
+  return hasNumbers && event.at > (status.as_of ?? 0);
+}
+
+/**
+ * @param {Status} status
+ * @param {IncidentEvent} event
+ * @returns {Status}
+ */
+function withNumbers(status, { p95_estimate = null, n = null, over = null, rank = null }) {
+  return { ...status, p95_estimate, n, over, rank };
 }
 
 export const store = new Store();
