@@ -26,6 +26,7 @@ pub fn subjects(topics: &Topics) -> Vec<Subject> {
         "state" => &topics.state,
         "rejected" => &topics.rejected,
         "action" => &topics.actions,
+        "target" => &topics.targets,
         other => unreachable!("the schema {other} has no topic"),
     };
     let subject = |format| Subject { name: format!("{}-value", topic_of(format)), format };

@@ -84,7 +84,7 @@ fn health(value: Option<&[u8]>) -> Option<ServiceTargets> {
 
 fn targets(fleet: &Fleet, id: &str) -> Vec<TargetStatus> {
     let board = Board::open(&fleet.settings, &fleet.topics, Some(id)).unwrap();
-    board.statuses(now_ms()).remove(0).targets
+    board.view().statuses(now_ms()).remove(0).targets
 }
 
 fn spec(id: &str, sensors: &[String]) -> String {
@@ -389,6 +389,6 @@ fn a_target_without_a_collector_is_stale() {
     assert_eq!(targets(&fleet, "svc")[0].state, TargetState::Up);
     collector.kill();
     let board = Board::open(&fleet.settings, &fleet.topics, Some("svc")).unwrap();
-    let state = |later: i64| board.statuses(now_ms() + later).remove(0).targets[0].state;
+    let state = |later: i64| board.view().statuses(now_ms() + later).remove(0).targets[0].state;
     assert_eq!(state(16_000), TargetState::Stale, "by the clock of whoever looks");
 }
