@@ -193,8 +193,7 @@ impl<'a> Sorter<'a> {
             &mut self.sorted.not_finite
         } else if ts <= 0 {
             &mut self.sorted.without_time
-        } else if let Some(value) = if way.last.is_some() { self.rate(series, ts, value, number) } else { Some(value) }
-        {
+        } else if let Some(value) = self.taken(series, ts, value, number) {
             way.frame.put(&mut self.cargo.bytes, ts, value);
             let end = self.cargo.bytes.len();
             self.cargo.pieces.push(Piece { service: way.service.clone(), partition: way.partition, end });
@@ -219,12 +218,13 @@ impl<'a> Sorter<'a> {
         self.sorted.stale += samples;
     }
 
-    /// By how much a counter has grown a second, since the last sample that is there or was seen in this request.
-    fn rate(&mut self, series: &Series, ts: i64, value: f64, number: Number) -> Option<f64> {
+    /// What is taken of a sample: its number; or of a counter by how much it has grown a second, since the last sample that
+    /// is there or was seen in this request.
+    fn taken(&mut self, series: &Series, ts: i64, value: f64, number: Number) -> Option<f64> {
+        let Some(last) = series.route.way.as_ref()?.last.as_ref() else { return Some(value) };
         if let Number::Since(begin) = number {
             return (ts > begin).then(|| value * 1000.0 / (ts - begin) as f64);
         }
-        let last = series.route.way.as_ref()?.last.as_ref()?;
         // The address of what all routes of the series share.
         let key = Arc::as_ptr(last) as usize;
         let seen = self.cargo.rates.get(&key).map(|(_, ts, value)| (*ts, *value));

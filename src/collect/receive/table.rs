@@ -21,6 +21,9 @@ const MAX_LENGTH: usize = 64 * 1024;
 /// Of a generation: entries, and the bytes of their label sets.
 const GENERATION: (usize, usize) = (200_000, 64 * 1024 * 1024);
 
+/// The last sample of a counter that is acknowledged: time (ms) and number.
+pub type Last = Arc<Mutex<Option<(i64, f64)>>>;
+
 /// What becomes of the samples of a label set.
 #[derive(Debug)]
 pub struct Route {
@@ -39,8 +42,8 @@ pub struct Way {
     pub partition: i32,
     /// Its readings but for time and value.
     pub frame: Frame,
-    /// The last sample of a counter, if its rate is taken: time (ms) and number, of those that are acknowledged.
-    pub last: Option<Arc<Mutex<Option<(i64, f64)>>>>,
+    /// If the rate is taken.
+    pub last: Option<Last>,
 }
 
 /// See the module.
@@ -138,7 +141,7 @@ impl Table {
         Ok(Route { way: self.way(metric, &labels, last), version: self.version })
     }
 
-    fn way(&self, metric: &str, labels: &Labels<'_>, last: Option<Arc<Mutex<Option<(i64, f64)>>>>) -> Option<Way> {
+    fn way(&self, metric: &str, labels: &Labels<'_>, last: Option<Last>) -> Option<Way> {
         let target = self.mapping.target(metric, labels, &self.catalog)?;
         let frame = Frame::new(target.service.as_str(), &target.sensor, &target.attributes);
         if frame.longest() > MAX_VALUE_LENGTH {

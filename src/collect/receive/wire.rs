@@ -86,6 +86,8 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// The bytes are no message; it must not be called again.
+    // Not an `Iterator`: the first error is the end, and `?` says so.
+    #[allow(clippy::should_implement_trait)]
     #[inline]
     pub fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Broken> {
         if self.rest.is_empty() {
