@@ -46,6 +46,18 @@ test("a server that falls silent without hanging up is found out within seconds"
   await page.locator("#banner").waitFor({ state: "hidden", timeout: 25_000 });
 });
 
+test("a server that is there and refuses is not called gone", MOCK_ONLY, async (t) => {
+  const mock = await serve(t);
+  const page = await open(t, "about:blank", { isRefusalExpected: true });
+  const problem = { status: 401, contentType: "application/problem+json", body: '{"title":"no","detail":"no token is shown"}' };
+  await page.route("**/api/v1/**", (route) => route.fulfill(problem));
+  await page.goto(mock.url);
+  await page.getByText("The server answers, and refuses: no token is shown.").waitFor();
+  await page.unroute("**/api/v1/**");
+  await onWall(page);
+  await page.locator("#banner").waitFor({ state: "hidden" });
+});
+
 test("a frozen fleet says so on every page", MOCK_ONLY, async (t) => {
   const mock = await serve(t);
   const page = await open(t, mock.url);

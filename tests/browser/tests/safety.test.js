@@ -114,6 +114,13 @@ test("the keyboard alone suffices: to a tile, through the wall, to the service a
   mock.world.breach([...mock.world.services.keys()][300], 9_999_999);
   await page.waitForFunction((href) => document.querySelector(".tile")?.getAttribute("href") !== href, first);
   assert.equal(await at(), first);
+  // And with one that moves itself.
+  for (let i = 0; i < 4; i++) await page.keyboard.press("ArrowDown");
+  const moving = await at();
+  assert.equal(await page.locator(`.tile[href="${moving}"]`).getAttribute("data-look"), "healthy");
+  mock.world.breach(moving.slice("#/s/".length), 8_888_888);
+  await page.waitForFunction((href) => document.querySelector(`.tile[href="${href}"]`)?.getAttribute("data-look") === "breached", moving);
+  assert.equal(await at(), moving);
   await page.keyboard.press("Enter");
   await page.waitForURL(/#\/s\//);
   await page.locator(".badge").waitFor();

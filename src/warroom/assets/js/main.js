@@ -6,7 +6,7 @@ import { clock, span } from "./format.js";
 import * as freeze from "./freeze.js";
 import { parse } from "./router.js";
 import { store } from "./store.js";
-import { STREAM } from "./api.js";
+import { actions, Refused, STREAM } from "./api.js";
 import { follow } from "./stream.js";
 import * as theme from "./theme.js";
 
@@ -56,12 +56,26 @@ async function go() {
   if (!isFirst) main.focus({ preventScroll: true });
 }
 
+/** Why the server refuses, if it is there and does: a stream cannot tell that from a server that is gone. */
+let refusal = "";
+
+async function askWhy() {
+  try {
+    await actions({ limit: 1 });
+    refusal = "";
+  } catch (error) {
+    refusal = error instanceof Refused && error.status ? error.message : "";
+  }
+  sayLink();
+}
+
 function sayLink() {
   const { link } = store;
   document.documentElement.dataset.link = link;
   if (link === "gone") {
     const since = store.heardAt ? `What you see is as of ${clock(store.heardAt)}, ${span(store.now() - store.heardAt)} ago.` : "";
-    say(banner, `The connection to the server is gone. ${since} Trying again by itself.`);
+    const what = refusal ? `The server answers, and refuses: ${refusal}.` : "The connection to the server is gone.";
+    say(banner, `${what} ${since} Trying again by itself.`);
   }
   banner.hidden = link !== "gone";
   say(live, link === "live" ? clock(store.now()) : link === "gone" ? "not live" : "connecting");
@@ -72,7 +86,11 @@ function sayTheme() {
   say(switcher, text);
 }
 
-store.on("link", sayLink);
+store.on("link", (link) => {
+  refusal = "";
+  sayLink();
+  if (link === "gone") void askWhy();
+});
 setInterval(sayLink, 1000);
 switcher.addEventListener("click", () => {
   theme.next();
