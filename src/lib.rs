@@ -15,6 +15,8 @@
 //! - [`local`]: a single-node Apache Kafka and the demo's world, for demo and tests.
 //! - [`bench`]: `ops bench`: how fast, at which cost, beside the bare client and beside others.
 //! - [`telemetry`]: log events and metrics of our own.
+//! - [`warroom`]: how the fleet is, over HTTP.
+//! - [`web`]: what every HTTP service shares: limits, tokens, problems.
 //! - [`torture`]: crashes and missing guards for tests; nothing without its cargo feature.
 //! - [`cli`]: one file per command.
 //!
@@ -39,6 +41,10 @@ pub mod spec;
 pub mod telemetry;
 pub mod torture;
 pub mod vault;
+#[cfg(feature = "service")]
+pub mod warroom;
+#[cfg(feature = "service")]
+pub mod web;
 pub mod window;
 #[cfg(feature = "service")]
 pub mod world;

@@ -66,5 +66,7 @@ mod sdk;
 mod topics;
 #[path = "twins/mod.rs"]
 mod twins;
+#[path = "kafka/warroom.rs"]
+mod warroom;
 #[path = "kafka/workers.rs"]
 mod workers;

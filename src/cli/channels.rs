@@ -172,7 +172,7 @@ impl EmailConfig {
 }
 
 /// A secret, from where it was said to be.
-fn secret(
+pub(super) fn secret(
     name: &str,
     from: (&Option<PathBuf>, &Option<String>),
     environment: &impl Fn(&str) -> Option<String>,

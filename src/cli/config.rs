@@ -45,6 +45,12 @@
 //!
 //! [alive]                                           # see `cli::alive`
 //! url_env = "OPS_ALIVE_URL"
+//!
+//! [[tokens]]                                        # who may call what listens; see `cli::tokens`
+//! name = "edge"
+//! token_file = "/run/secrets/edge"                  # or token_env
+//! services = ["DCA_*"]                              # ids, BEGINNING* or *
+//! may = ["emit"]                                    # emit, read
 //! ```
 //!
 //! Addresses and headers may hold tokens: from the environment or a file they never stand in a file that is shared.
@@ -58,6 +64,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::alive::AliveConfig;
+use super::tokens::TokenConfig;
 use crate::actors::channel::{Channels, Console};
 use crate::cli::channels::ChannelConfig;
 
@@ -78,6 +85,8 @@ pub struct Config {
     pub autoscaler: AutoscalerConfig,
     /// Of the watch of `ops act pager`.
     pub alive: AliveConfig,
+    /// Who may call what listens.
+    pub tokens: Vec<TokenConfig>,
 }
 
 /// Of `ops act pager`.

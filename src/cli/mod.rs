@@ -25,7 +25,9 @@ pub mod replay;
 pub mod services;
 pub mod status;
 pub mod stop;
+pub mod tokens;
 pub mod topics;
+pub mod warroom;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -66,6 +68,7 @@ enum Command {
     Thaw(freeze::ThawArgs),
     Topics(topics::Args),
     Unregister(services::UnregisterArgs),
+    Warroom(warroom::Args),
 }
 
 /// Parses the process's arguments and runs the command.
@@ -79,7 +82,7 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     crate::codec::format::bound_allocations();
     let command = Cli::parse_from(args).command;
     crate::telemetry::log::init(match command {
-        Command::Process(_) | Command::Act(_) => "info",
+        Command::Process(_) | Command::Act(_) | Command::Warroom(_) => "info",
         // A Kafka that has just been started makes its clients wait, which is no news to who watches a story.
         Command::Demo(_) | Command::Bench(_) => "warn,hms_ops::bus=error",
         _ => "warn",
@@ -106,6 +109,7 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Thaw(args) => exit(freeze::thaw(&args)),
         Command::Topics(args) => exit(topics::run(&args)),
         Command::Unregister(args) => exit(services::unregister(&args)),
+        Command::Warroom(args) => exit(warroom::run(&args)),
     }
 }
 

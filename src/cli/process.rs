@@ -9,7 +9,7 @@ use anyhow::Context;
 use crate::cli::connect::Connect;
 use crate::cli::stop::StopSignal;
 use crate::processor::{Processor, ProcessorOptions};
-use crate::telemetry::http::Server;
+use crate::telemetry::http;
 use crate::telemetry::processor::ProcessorMetrics;
 
 /// Turn readings on ops.metrics into incidents on ops.incidents, exactly once.
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     let (settings, topics) = args.connect.reach("ops-processor")?;
     let metrics = Arc::new(ProcessorMetrics::default());
     let server = args.metrics.map(|address| {
-        Server::start(address, metrics.clone()).with_context(|| format!("cannot serve metrics on {address}"))
+        http::start(address, metrics.clone()).with_context(|| format!("cannot serve metrics on {address}"))
     });
     let _server = server.transpose()?;
     let processor = Processor::start(ProcessorOptions {

@@ -9,6 +9,7 @@
 //! - [`emit`]: check readings against the catalog and publish them; [`retime`]: recorded time onto now.
 //! - [`buffer`]: the same for programs that must not be kept waiting; `layer`: durations of spans into it (cargo feature
 //!   `layer`). [`aio`]: the calls that wait, for programs inside of a runtime.
+//! - [`incidents`]: what happened, as stories; [`series`]: the past of one series.
 //! - [`measure`]: how readings were, from the rollups of their series.
 //! - [`status`](mod@status): how services are, from what the processor and the actors have published.
 
@@ -18,11 +19,13 @@ pub mod buffer;
 pub mod catalog;
 pub mod emit;
 pub mod freeze;
+pub mod incidents;
 #[cfg(feature = "layer")]
 pub mod layer;
 pub mod measure;
 pub mod register;
 pub mod retime;
+pub mod series;
 pub mod status;
 
 use std::time::{Duration, Instant};

@@ -6,7 +6,6 @@ use std::fmt::Write;
 use super::diagnose::harmless;
 use super::number::Decimal;
 use super::read::duration_text;
-use super::sensors::UNITS;
 use crate::model::spec::{Call, Cause, Condition, Sensor, Slo, Spec, Step, Trigger};
 
 /// What will happen when, as text of several lines.
@@ -58,7 +57,7 @@ fn sensor_text(sensor: &Sensor) -> String {
     if sensor.is_event {
         return format!("{} is an event: each reading above 0 is one occurrence.", sensor.name);
     }
-    let unit = UNITS.iter().find(|(_, unit)| *unit == sensor.unit).map_or("count", |(name, _)| name);
+    let unit = super::unit_name(sensor.unit);
     let source = sensor.scrape_url.as_ref().map_or(String::new(), |url| format!(", scraped from {url}"));
     format!(
         "{} ({unit}): one about every {}{source}; silence of {} is no data.",

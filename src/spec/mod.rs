@@ -24,7 +24,12 @@ mod yaml;
 
 use std::fmt;
 
-use crate::model::spec::Spec;
+use crate::model::spec::{Spec, Unit};
+
+/// A unit as specs write it.
+pub fn unit_name(unit: Unit) -> &'static str {
+    sensors::UNITS.iter().find(|(_, other)| *other == unit).map_or("count", |(name, _)| name)
+}
 
 /// Largest text of a spec, bytes.
 pub const MAX_BYTES: usize = 64 * 1024;

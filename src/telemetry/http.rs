@@ -2,9 +2,8 @@
 //! given). No TLS and no login: it listens on loopback unless it is told otherwise. Started by the commands.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use axum::Router;
 use axum::extract::State;
@@ -12,8 +11,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+
+use crate::web::{Options, Server};
 
 /// What is served.
 pub trait Source: Send + Sync {
@@ -24,57 +23,18 @@ pub trait Source: Send + Sync {
     fn is_ready(&self) -> bool;
 }
 
-/// A server on a thread of its own; ends when it is dropped.
-pub struct Server {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+/// Serves `source` on `address` (port 0 takes a free one) until the server is dropped.
+///
+/// # Errors
+/// The address is taken, or none of this machine.
+pub fn start(address: SocketAddr, source: Arc<dyn Source>) -> io::Result<Server> {
+    let server = Server::start(Options::new("metrics", address), router(source))?;
+    tracing::info!(url = %format_args!("http://{}/metrics", server.address()), "metrics are served");
+    Ok(server)
 }
 
-impl Server {
-    /// Listens on `address`; port 0 takes a free one.
-    ///
-    /// # Errors
-    /// The address is taken, or none of this machine.
-    pub fn start(address: SocketAddr, source: Arc<dyn Source>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new().name("metrics".into()).spawn(move || {
-            let served = runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                tokio::select! {
-                    served = async { axum::serve(listener, router(source)).await } => served,
-                    _ = stopped => Ok(()),
-                }
-            });
-            if let Err(error) = served {
-                tracing::error!(%error, "metrics are not served any more");
-            }
-        })?;
-        tracing::info!(url = %format_args!("http://{address}/metrics"), "metrics are served");
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Gone already if the server has ended by itself.
-        self.stop.take().map(|stop| stop.send(()));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn router(source: Arc<dyn Source>) -> Router {
+/// The three paths.
+pub fn router(source: Arc<dyn Source>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))

@@ -19,13 +19,13 @@ use crate::harness::*;
 const PARTITIONS: i32 = 4;
 
 /// Topics of its own, and `ops` that uses them.
-struct Installation {
-    prefix: String,
-    topics: Topics,
+pub struct Installation {
+    pub prefix: String,
+    pub topics: Topics,
 }
 
 impl Installation {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let prefix = unique("sdk") + ".";
         let admin = Admin::new(&settings()).unwrap();
         let overrides = Overrides { prefix: prefix.clone(), partitions: Some(PARTITIONS), ..Overrides::default() };
@@ -52,7 +52,7 @@ impl Installation {
         Shown::of(&self.command(args).output().unwrap())
     }
 
-    fn ops_with(&self, args: &[&str], input: &str) -> Shown {
+    pub fn ops_with(&self, args: &[&str], input: &str) -> Shown {
         let mut child =
             self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -64,7 +64,7 @@ impl Installation {
         self.register_text(&spec(id, owner), flags)
     }
 
-    fn register_text(&self, text: &str, flags: &[&str]) -> Shown {
+    pub fn register_text(&self, text: &str, flags: &[&str]) -> Shown {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("x.ops.yaml");
         fs::write(&file, text).unwrap();
@@ -98,10 +98,10 @@ impl Installation {
 
 /// What a shell sees of a command.
 #[derive(Debug)]
-struct Shown {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Shown {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl Shown {
@@ -118,10 +118,10 @@ fn spec(id: &str, owner: &str) -> String {
 }
 
 /// `ops process` of an installation; it is killed when the test ends.
-struct Processor(Child);
+pub struct Processor(Child);
 
 impl Processor {
-    fn start(at: &Installation) -> Self {
+    pub fn start(at: &Installation) -> Self {
         let group = format!("{}processor", at.prefix);
         let mut command = at.command(&["process", "--group", &group]);
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())

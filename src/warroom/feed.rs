@@ -1,0 +1,204 @@
+//! What is new, for every open stream. An event has a number, and the last ones are kept: a stream that was cut off
+//! says which it had last and goes on after it. One that is too slow is ended, and comes back by itself.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+use tokio::sync::broadcast::{self, Receiver, Sender};
+
+/// So many events are kept for streams that come back.
+const KEPT: usize = 512;
+/// So many may wait for a stream that does not read.
+const BEHIND: usize = 128;
+/// Streams at once.
+pub const STREAMS: usize = 500;
+
+/// One thing that is new.
+#[derive(Debug)]
+pub struct Event {
+    /// Ascending by 1; none of those that nobody needs to catch up with.
+    pub number: Option<u64>,
+    /// `statuses`, `gone`, `incident`, `action`, `beat`.
+    pub name: &'static str,
+    /// JSON.
+    pub data: String,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Feed {
+    /// When it began, ms: numbers of another life mean nothing here.
+    epoch: i64,
+    ring: Mutex<Ring>,
+    open: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    next: u64,
+    kept: VecDeque<Arc<Event>>,
+    /// None once there is nothing more to come.
+    streams: Option<Sender<Arc<Event>>>,
+}
+
+/// What a stream is given first, and then.
+#[derive(Debug)]
+pub struct Subscription {
+    /// What it has missed; none if that is not known any more, or it is new: then it needs everything.
+    pub missed: Option<Vec<Arc<Event>>>,
+    /// The number of the last event before what follows.
+    pub last: u64,
+    /// What follows.
+    pub news: Receiver<Arc<Event>>,
+    /// For as long as the stream is open.
+    pub place: Place,
+}
+
+/// A stream's place among all.
+#[derive(Debug)]
+pub struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Feed {
+    /// A feed that began at `epoch` (ms).
+    pub fn new(epoch: i64) -> Self {
+        let ring = Ring { next: 1, kept: VecDeque::new(), streams: Some(broadcast::channel(BEHIND).0) };
+        Self { epoch, ring: Mutex::new(ring), open: Arc::default() }
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells every stream, also those that come back later.
+    pub fn publish(&self, name: &'static str, data: &impl Serialize) {
+        self.send(name, data, true);
+    }
+
+    /// Tells those that are open now.
+    pub fn mention(&self, name: &'static str, data: &impl Serialize) {
+        self.send(name, data, false);
+    }
+
+    fn send(&self, name: &'static str, data: &impl Serialize, keep: bool) {
+        // Of our own types, which have no keys but text.
+        let Ok(data) = serde_json::to_string(data) else { return };
+        let mut ring = self.ring();
+        let event = Arc::new(Event { number: keep.then_some(ring.next), name, data });
+        if keep {
+            ring.next += 1;
+            if ring.kept.len() >= KEPT {
+                ring.kept.pop_front();
+            }
+            ring.kept.push_back(event.clone());
+        }
+        // Nobody may be listening.
+        ring.streams.as_ref().map(|streams| streams.send(event));
+    }
+
+    /// The id of an event, as streams show it.
+    pub fn id(&self, number: u64) -> String {
+        format!("{}-{number}", self.epoch)
+    }
+
+    /// Changes whenever something is published.
+    pub fn version(&self) -> String {
+        self.id(self.ring().next)
+    }
+
+    /// Streams that are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// A stream that had `last` last, if it had anything. `None`: there are too many, or nothing more will come.
+    pub fn subscribe(&self, last: Option<&str>) -> Option<Subscription> {
+        let place = self.place()?;
+        let had = last.and_then(|id| id.strip_prefix(&format!("{}-", self.epoch))?.parse::<u64>().ok());
+        // Under the lock, so that nothing falls between what was missed and what follows.
+        let ring = self.ring();
+        let news = ring.streams.as_ref()?.subscribe();
+        let missed = had.filter(|had| *had < ring.next).and_then(|had| ring.after(had));
+        Some(Subscription { missed, last: ring.next - 1, news, place })
+    }
+
+    fn place(&self) -> Option<Place> {
+        let taken = |open: usize| (open < STREAMS).then_some(open + 1);
+        self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, taken).ok()?;
+        Some(Place(self.open.clone()))
+    }
+
+    /// Ends every stream.
+    pub fn end(&self) {
+        self.ring().streams = None;
+    }
+}
+
+impl Ring {
+    /// What was kept after a number, if nothing of it is gone.
+    fn after(&self, had: u64) -> Option<Vec<Arc<Event>>> {
+        let missing = usize::try_from(self.next - 1 - had).ok()?;
+        let first = self.kept.len().checked_sub(missing)?;
+        Some(self.kept.range(first..).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(events: &[Arc<Event>]) -> Vec<u64> {
+        events.iter().filter_map(|event| event.number).collect()
+    }
+
+    #[test]
+    fn a_stream_that_comes_back_is_told_what_it_missed_and_nothing_twice() {
+        let feed = Feed::new(7);
+        let first = feed.subscribe(None).unwrap();
+        assert!(first.missed.is_none() && first.last == 0, "a new one needs everything");
+        (0..3).for_each(|n| feed.publish("statuses", &n));
+        feed.mention("beat", &0);
+        let mut again = feed.subscribe(Some("7-1")).unwrap();
+        assert_eq!(numbers(&again.missed.unwrap()), [2, 3]);
+        feed.publish("statuses", &4);
+        assert_eq!(again.news.try_recv().unwrap().number, Some(4));
+        assert_eq!(feed.subscribe(Some("7-4")).unwrap().missed.map(|missed| missed.len()), Some(0));
+    }
+
+    #[test]
+    fn what_is_not_known_any_more_is_not_guessed() {
+        let feed = Feed::new(7);
+        (0..KEPT + 2).for_each(|n| feed.publish("statuses", &n));
+        assert_eq!(feed.subscribe(Some("7-2")).unwrap().missed.map(|missed| missed.len()), Some(KEPT));
+        for unknown in ["7-1", "6-5", "7-9999", "7-", "x"] {
+            assert!(feed.subscribe(Some(unknown)).unwrap().missed.is_none(), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn there_is_a_place_for_so_many_streams_and_it_is_given_back() {
+        let feed = Feed::new(7);
+        let mut all: Vec<_> = (0..STREAMS).map(|_| feed.subscribe(None).unwrap()).collect();
+        assert!(feed.subscribe(None).is_none());
+        all.pop();
+        assert!(feed.subscribe(None).is_some());
+        feed.end();
+        all.clear();
+        assert!(feed.subscribe(None).is_none() && feed.open() == 0);
+    }
+
+    #[test]
+    fn a_stream_that_does_not_read_is_told_that_it_lost_something() {
+        let feed = Feed::new(7);
+        let mut slow = feed.subscribe(None).unwrap();
+        (0..=BEHIND * 2).for_each(|n| feed.publish("statuses", &n));
+        assert!(matches!(slow.news.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
+    }
+}

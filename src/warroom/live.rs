@@ -1,0 +1,254 @@
+//! Follows the topics on a thread of its own and tells the streams what changed; requests read what it knows.
+//!
+//! ```text
+//!   reading --all is read--> following --the bus fails--> waiting --2 s--> reading
+//! ```
+//!
+//! What was known stays to be read meanwhile; its quality says how old it is.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::feed::Feed;
+use crate::bus::Settings;
+use crate::model::ServiceId;
+use crate::model::topics::Topics;
+use crate::sdk::actions::Deeds;
+use crate::sdk::incidents::Incidents;
+use crate::sdk::status::{Board, Status, View};
+use crate::sdk::{self, status};
+use crate::telemetry;
+use crate::telemetry::clock::now_ms;
+
+/// How far back incidents and actions are shown, ms: as far as they can be computed again.
+const PAST_MS: i64 = 7 * 86_400_000;
+/// What is new is looked for so often at least.
+const LOOK: Duration = Duration::from_millis(200);
+/// Services are compared with what was told at most so often,
+const COMPARE: Duration = Duration::from_millis(500);
+/// and at least so often: silence is news too.
+const COMPARE_ANYWAY: Duration = Duration::from_secs(2);
+/// Between two signs of life.
+const BEAT: Duration = Duration::from_secs(5);
+/// After the bus has failed.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Live graphs at once.
+const EDGES: usize = 32;
+
+/// What was read from the topics.
+pub struct Knowledge {
+    /// How services are.
+    pub view: View,
+    /// What happened.
+    pub incidents: Mutex<Incidents>,
+    /// What was done.
+    pub deeds: Mutex<Deeds>,
+}
+
+/// See the module.
+pub struct Live {
+    /// Of the cluster that is shown.
+    pub settings: Settings,
+    /// Its topics.
+    pub topics: Topics,
+    /// For the streams.
+    pub feed: Feed,
+    /// Places for live graphs, each of which reads a partition.
+    pub edges: Arc<Semaphore>,
+    knowledge: RwLock<Option<Arc<Knowledge>>>,
+    is_following: AtomicBool,
+    stop: AtomicBool,
+}
+
+impl Live {
+    /// Knows nothing yet.
+    pub fn new(settings: &Settings, topics: &Topics) -> Self {
+        Self {
+            settings: settings.clone(),
+            topics: topics.clone(),
+            feed: Feed::new(now_ms()),
+            edges: Arc::new(Semaphore::new(EDGES)),
+            knowledge: RwLock::default(),
+            is_following: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// None until everything was read once.
+    pub fn knowledge(&self) -> Option<Arc<Knowledge>> {
+        self.knowledge.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Reads everything, then follows until it is told to stop or the bus fails.
+    fn follow(&self) -> Result<(), sdk::Error> {
+        let began = Instant::now();
+        let mut board = Board::open(&self.settings, &self.topics, None)?;
+        let since = now_ms() - PAST_MS;
+        let knowledge = Arc::new(Knowledge {
+            view: board.view().clone(),
+            incidents: Mutex::new(Incidents::read(&self.settings, &self.topics, since)?),
+            deeds: Mutex::new(Deeds::read(&self.settings, &self.topics, None, since)?),
+        });
+        let mut told = Told::default();
+        // Streams that were open over a failure are told what changed meanwhile.
+        told.tell(&self.feed, &knowledge.view.statuses(now_ms()));
+        *self.knowledge.write().unwrap_or_else(PoisonError::into_inner) = Some(knowledge.clone());
+        self.is_following.store(true, Ordering::Release);
+        tracing::info!(elapsed = ?began.elapsed(), services = told.hashes.len(), "the topics are read");
+        let (mut beat, mut compared, mut news) = (Instant::now(), Instant::now(), false);
+        while !self.is_over() {
+            news |= board.wait(LOOK)?;
+            self.tell_what_happened(&knowledge)?;
+            let since = compared.elapsed();
+            if (news && since >= COMPARE) || since >= COMPARE_ANYWAY {
+                told.tell(&self.feed, &knowledge.view.statuses(now_ms()));
+                (compared, news) = (Instant::now(), false);
+            }
+            if beat.elapsed() >= BEAT {
+                self.feed.mention("beat", &json!({"now": now_ms()}));
+                beat = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_what_happened(&self, knowledge: &Knowledge) -> Result<(), sdk::Error> {
+        let mut incidents = knowledge.incidents.lock().unwrap_or_else(PoisonError::into_inner);
+        incidents.wait(Duration::ZERO, |told| self.feed.publish("incident", &told))?;
+        drop(incidents);
+        let mut deeds = knowledge.deeds.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = deeds.wait(Duration::ZERO)?;
+        for deed in moved.iter().filter_map(|id| deeds.get(id)) {
+            if let Some(event) = deed.events.last() {
+                self.feed.publish("action", event);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the streams were told of each service, without what changes by itself.
+#[derive(Default)]
+struct Told {
+    hashes: HashMap<ServiceId, u64>,
+}
+
+impl Told {
+    /// Tells which services changed since the last time, and which are gone.
+    fn tell(&mut self, feed: &Feed, statuses: &[Status]) {
+        let mut hashes = HashMap::with_capacity(statuses.len());
+        let mut changed = Vec::new();
+        for status in statuses {
+            let hash = essence(status);
+            if self.hashes.get(&status.service) != Some(&hash) {
+                changed.push(status);
+            }
+            hashes.insert(status.service.clone(), hash);
+        }
+        let gone: Vec<_> = self.hashes.keys().filter(|id| !hashes.contains_key(*id)).collect();
+        if !gone.is_empty() {
+            feed.publish("gone", &json!({"services": gone}));
+        }
+        if !changed.is_empty() {
+            #[derive(Serialize)]
+            struct Changed<'a> {
+                now: i64,
+                statuses: Vec<&'a Status>,
+            }
+            feed.publish("statuses", &Changed { now: now_ms(), statuses: changed });
+        }
+        self.hashes = hashes;
+    }
+}
+
+/// A hash of all but the age, which grows by itself.
+fn essence(status: &Status) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let ageless = Status { age_ms: None, ..status.clone() };
+    serde_json::to_vec(&ageless).unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}
+
+impl telemetry::http::Source for Live {
+    fn text(&self) -> String {
+        let mut registry = Registry::with_prefix("ops_warroom");
+        let mut gauge = |name: &str, help: &str, value: i64| {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(value);
+            registry.register(name, help, gauge);
+        };
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        gauge("streams", "Streams that are open", count(self.feed.open()));
+        gauge("following", "1 while the topics are followed", self.is_following.load(Ordering::Acquire).into());
+        if let Some(knowledge) = self.knowledge() {
+            let statuses = knowledge.view.statuses(now_ms());
+            let of = |state: status::SloState| statuses.iter().filter(|status| status.slo_state == state).count();
+            gauge("services_breached", "Services whose incident is open", count(of(status::SloState::Breached)));
+            gauge("services_healthy", "Services that are known to be well", count(of(status::SloState::Healthy)));
+            gauge("services_unknown", "Services of which neither is known", count(of(status::SloState::Unknown)));
+        }
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_following.load(Ordering::Acquire)
+    }
+}
+
+/// The thread; ends, and all streams with it, when it is dropped.
+pub struct Follower {
+    live: Arc<Live>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Follower {
+    /// Follows until it is dropped, again and again if the bus fails.
+    ///
+    /// # Errors
+    /// No thread.
+    pub fn start(live: Arc<Live>) -> io::Result<Self> {
+        let follows = live.clone();
+        let thread = std::thread::Builder::new().name("follower".into()).spawn(move || {
+            while !follows.is_over() {
+                let ended = follows.follow();
+                follows.is_following.store(false, Ordering::Release);
+                if let Err(error) = ended {
+                    tracing::warn!(%error, "the topics are not followed; another try in 2 s");
+                    std::thread::park_timeout(PAUSE);
+                }
+            }
+        })?;
+        Ok(Self { live, thread: Some(thread) })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.live.stop.store(true, Ordering::Release);
+        self.live.feed.end();
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
