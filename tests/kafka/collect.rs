@@ -298,7 +298,7 @@ fn an_address_that_is_not_allowed_is_never_asked() {
 
     // The control: the same at a port that is allowed.
     specs(open.port).iter().for_each(|text| fleet.register(text));
-    ["/address", "/name"].iter().for_each(|path| open.wait_for(path, 1));
+    open.wait_for_each(&["/address", "/name"], 1);
     collector.stop();
 }
 
@@ -330,6 +330,7 @@ fn the_targets_of_a_collector_that_dies_are_not_unscraped_for_more_than_two_inte
         pages.set_text(&format!("/{id}"), "q 1\n");
         fleet.register(&spec(id, &[format!("name: q, scrape_url: '{}'", pages.url(&format!("/{id}")))]));
     }
+    let paths: Vec<_> = ids.iter().map(|id| format!("/{id}")).collect();
     let one = collect(&fleet, "c1", &["127.0.0.1"]);
     let two = collect(&fleet, "c2", &["127.0.0.1"]);
     let mut beats = Follow::new(&fleet, &fleet.topics.targets);
@@ -346,11 +347,11 @@ fn the_targets_of_a_collector_that_dies_are_not_unscraped_for_more_than_two_inte
     };
     shared("both to have a half", &[("c1", 2), ("c2", 2)]);
     let since = Instant::now();
-    ids.iter().for_each(|id| pages.wait_for(&format!("/{id}"), 1));
+    pages.wait_for_each(&paths, 1);
 
     one.kill();
     shared("c2 to have all", &[("c2", 4)]);
-    ids.iter().for_each(|id| pages.wait_for(&format!("/{id}"), 2));
+    pages.wait_for_each(&paths, 2);
     let (gap, twice) = gaps(&pages, &ids, since);
     assert!(gap <= 2 * INTERVAL, "unscraped for {gap:?} after a kill");
     assert!(twice <= INTERVAL, "scraped twice for {twice:?} after a kill");
@@ -360,7 +361,7 @@ fn the_targets_of_a_collector_that_dies_are_not_unscraped_for_more_than_two_inte
     two.stop();
     let stopped = Instant::now();
     // Adopted before the group has noticed anything.
-    ids.iter().for_each(|id| pages.wait_for(&format!("/{id}"), 2));
+    pages.wait_for_each(&paths, 2);
     let (gap, twice) = gaps(&pages, &ids, since);
     assert!(gap <= 2 * INTERVAL, "unscraped for {gap:?} after an end in order");
     assert!(twice <= INTERVAL, "scraped twice for {twice:?}");

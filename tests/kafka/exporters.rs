@@ -160,10 +160,14 @@ const PROMETHEUS: [(&str, &str, Expected); 4] = [
     ("start", "metric: process_start_time_seconds", Expected::Still("process_start_time_seconds")),
     (
         "appended",
-        "metric: prometheus_tsdb_head_samples_appended_total",
-        Expected::Grows("prometheus_tsdb_head_samples_appended_total"),
+        "metric: prometheus_tsdb_head_samples_appended_total, match: {type: float}",
+        Expected::Grows("prometheus_tsdb_head_samples_appended_total{type=\"float\"}"),
     ),
-    ("appending", "metric: prometheus_tsdb_head_samples_appended_total, take: rate", Expected::Some),
+    (
+        "appending",
+        "metric: prometheus_tsdb_head_samples_appended_total, match: {type: float}, take: rate",
+        Expected::Some,
+    ),
     (
         "answered",
         "metric: prometheus_http_request_duration_seconds, match: {handler: /metrics}, take: p95",

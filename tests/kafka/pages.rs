@@ -70,12 +70,18 @@ impl Pages {
 
     /// Waits until a path was asked for so many times more.
     pub fn wait_for(&self, path: &str, more: usize) {
-        let count = |hits: &[(String, Instant)]| hits.iter().filter(|(hit, _)| hit == path).count();
+        self.wait_for_each(&[path], more);
+    }
+
+    /// Waits until each of these was asked for so many times more.
+    pub fn wait_for_each(&self, paths: &[impl AsRef<str>], more: usize) {
         let deadline = Instant::now() + PATIENCE;
         let mut hits = self.state.hits.lock().unwrap();
-        let wanted = count(&hits) + more;
-        while count(&hits) < wanted {
-            assert!(Instant::now() < deadline, "{path} is not asked for: {} of {wanted}", count(&hits));
+        let before = hits.len();
+        let count =
+            |hits: &[(String, Instant)], path: &str| hits[before..].iter().filter(|(hit, _)| hit == path).count();
+        while let Some(path) = paths.iter().map(AsRef::as_ref).find(|path| count(&hits, path) < more) {
+            assert!(Instant::now() < deadline, "{path} is not asked for: {} of {more}", count(&hits, path));
             hits = self.state.hit.wait_timeout(hits, Duration::from_millis(500)).unwrap().0;
         }
     }

@@ -109,9 +109,10 @@ impl Job {
     }
 
     /// How long to wait for the next point of the grid. After the first scrape, which was at no point of it, at least a
-    /// quarter of the interval: it is not followed by another at once.
+    /// quarter of the interval: it is not followed by another at once. Always a little: a clock that was set back by
+    /// a hair would find the point of this scrape again.
     pub fn pause(&self, service: &str, is_first: bool) -> Duration {
-        let least = if is_first { self.definition.interval / 4 } else { Duration::ZERO };
+        let least = if is_first { self.definition.interval / 4 } else { self.definition.interval / 20 };
         until_next(now_ms(), self.definition.phase(service).0, self.definition.interval, least)
     }
 
@@ -205,7 +206,7 @@ mod tests {
         let interval = Duration::from_secs(5);
         let phase = Duration::from_millis(1_234);
         for now in [0, 1_234, 1_235, 6_233, 1_700_000_000_000] {
-            for least in [Duration::ZERO, interval / 4] {
+            for least in [interval / 20, interval / 4] {
                 let pause = until_next(now, phase, interval, least);
                 assert_eq!((now + pause.as_millis() as i64 - 1_234).rem_euclid(5_000), 0, "{now}");
                 assert!(pause >= least && !pause.is_zero() && pause <= interval + least, "{now}: {pause:?}");
