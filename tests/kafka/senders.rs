@@ -206,7 +206,7 @@ fn every_number_of_a_real_opentelemetry_sdk_arrives() {
         (name.replace('.', "_"), ns / 1_000_000, (value + 0.0).to_bits())
     });
     let sent: Vec<Sample> = sent.collect();
-    assert_eq!(sent.len(), 25 * 4, "two of the gauge, one of each sum");
+    assert_eq!(sent.len(), 25 * 4 + 2, "each time two of the gauge and one of each sum, at the end the sums once more");
     let readings = at.readings();
     let there = readings.iter().map(|reading| (reading.sensor.to_string(), reading.ts, reading.value.to_bits()));
     compare(&counted(sent.into_iter()), &counted(there));
