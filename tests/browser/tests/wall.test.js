@@ -53,7 +53,9 @@ test("a breach turns the tile red and moves it to the front without a reload", M
   assert.match(await page.title(), /1 breached/);
   // The counts of the last cut are still good; those of the verdict are shown.
   const { threshold } = mock.world.get(id);
-  assert.ok((mock.world.status(mock.world.get(id)).p95_estimate ?? 0) < threshold);
+  const now = mock.world.now();
+  mock.emit("statuses", { now, statuses: [{ ...mock.world.status(mock.world.get(id)), p95_estimate: threshold / 2, as_of: now - 9000, age_ms: 61_000 }] });
+  await tile(page, id).getByText("1 min ago").waitFor();
   assert.ok(Number(await tile(page, id).locator(".value").innerText()) > threshold);
   assert.equal(await page.evaluate(() => "isSamePage" in window), true);
   mock.world.turn(id, "recovering");
