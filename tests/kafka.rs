@@ -66,10 +66,10 @@ mod pager_faults;
 mod pages;
 #[path = "kafka/processor.rs"]
 mod processor;
-#[path = "kafka/registry.rs"]
-mod registry;
 #[path = "kafka/receive.rs"]
 mod receive;
+#[path = "kafka/registry.rs"]
+mod registry;
 #[path = "rig/mod.rs"]
 mod rig;
 #[path = "kafka/sdk.rs"]
