@@ -19,7 +19,7 @@ use super::fleet::{Fleet, Ops, now_ms};
 use super::judge::judge;
 use super::load::{self, Load};
 use super::proxy::{Caught, Orphan, Proxy, Request, key};
-use super::sabotage::Scenario;
+use super::sabotage::{Noticed, Scenario, settle};
 
 /// `UNKNOWN_SERVER_ERROR`: the client calls the transaction abortable.
 pub const UNKNOWN: i16 = -1;
@@ -192,14 +192,20 @@ impl Lane {
     }
 
     /// The load ends, the process catches up and stops. Says what there is to be judged.
-    pub fn finish(mut self) -> Arc<Fleet> {
-        let ops = self.ops.take().unwrap_or_else(|| self.start(&[]));
+    pub fn finish(self) -> Arc<Fleet> {
+        self.end().unwrap_or_else(|noticed| panic!("{noticed}"))
+    }
+
+    /// The same where a guard was missing: the process may have found that offsets and state do not fit together.
+    fn end(mut self) -> Result<Arc<Fleet>, Noticed> {
+        let mut ops = self.ops.take().unwrap_or_else(|| self.start(&[]));
         let Self { fleet, proxy, load, .. } = self;
         load.stop();
+        settle(&fleet, &mut ops)?;
         fleet.wait_until_caught_up();
         ops.stop();
         drop(proxy);
-        fleet
+        Ok(fleet)
     }
 }
 
@@ -229,5 +235,6 @@ fn stray(name: &str, guard: Option<Sabotage>, leave: fn(Caught) -> Orphan) -> Re
     }
     ops.kill();
     drop(next);
-    judge(&lane.finish()).map(drop)
+    let fleet = lane.end().map_err(|noticed| noticed.to_string())?;
+    judge(&fleet).map(drop)
 }

@@ -107,7 +107,7 @@ fn start(fleet: &Fleet, guard: Option<Sabotage>, instance: &str, more: &[(&str, 
 }
 
 /// Waits until everything is committed, or the process ends by itself.
-fn settle(fleet: &Fleet, ops: &mut Ops) -> Result<(), Noticed> {
+pub fn settle(fleet: &Fleet, ops: &mut Ops) -> Result<(), Noticed> {
     // What was forwarded last is a record too.
     (0..2).try_for_each(|_| settle_within(fleet, ops, SETTLE))
 }

@@ -75,6 +75,8 @@ fn kill_nine_ten_times() {
 #[test]
 fn offsets_outside_the_transaction_are_noticed() {
     let noticed = offsets_apart(Some(Sabotage::OffsetsOutsideTransaction)).expect_err("nobody noticed");
-    assert!(noticed.what.contains("of ops.incidents"), "{noticed:?}");
+    // Where a machine was so slow that a cut came between, the next process sees it by itself.
+    let said = ["of ops.incidents", "cannot go on where it stopped"];
+    assert!(said.iter().any(|said| noticed.what.contains(said)), "{noticed:?}");
     println!("{noticed}");
 }
