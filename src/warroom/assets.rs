@@ -19,7 +19,7 @@ use crate::web::Problem;
 static DIRECTORY: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/src/warroom/assets");
 
 /// What a page may load, and from where: nothing but its own files, nothing written into it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// What is served under a path.

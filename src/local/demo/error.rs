@@ -1,7 +1,7 @@
 //! Why a demo could not be played at all. (A story that went another way is no error: exit code 1.)
 
 use crate::world::WorldError;
-use crate::{actors, bus, local, processor, sdk, vault};
+use crate::{actors, bus, local, processor, sdk, vault, warroom};
 
 /// Why.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,9 @@ pub enum Error {
     /// The archiver stopped.
     #[error("the archiver stopped")]
     Archiver(#[from] actors::archiver::Error),
+    /// The war room found no place.
+    #[error("the war room cannot be opened")]
+    WarRoom(#[from] warroom::Error),
     /// The vault cannot be read.
     #[error(transparent)]
     Vault(#[from] vault::VaultError),

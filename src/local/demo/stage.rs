@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -24,6 +25,8 @@ use crate::model::topics::Topics;
 use crate::processor::{Processor, ProcessorOptions};
 use crate::telemetry::clock;
 use crate::vault::archive::Limits;
+use crate::warroom::WarRoom;
+use crate::web::Tokens;
 
 /// Partitions of every topic: few start fast.
 pub const PARTITIONS: i32 = 4;
@@ -33,6 +36,8 @@ const SEGMENT_AGE_MS: i64 = 500;
 const CLIENT: &str = "ops-demo";
 /// How long a cluster that was given may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// Of the war room, unless something else is there.
+const WAR_ROOM_PORT: u16 = 8080;
 /// The channel that the demo's spec pages.
 const CHANNEL: &str = "tsa_ops";
 
@@ -52,6 +57,8 @@ pub struct Stage {
     pub runtime: Runtime,
     prefix: String,
     company: Option<Company>,
+    /// Shows all of it, for as long as it is here.
+    _war_room: WarRoom,
     _mine: Mine,
     // The last: its end is the end of the broker.
     kafka: Cluster,
@@ -101,8 +108,11 @@ impl Stage {
         let workload = format!("{}/{}", spec.workload.kind, spec.workload.name);
         teller.plain("kubernetes", format!("{kind}; {workload} has {} replicas ready", super::LANES.0))?;
         let vault = vault_directory(options, &kafka, &mut mine)?;
+        let war_room = open_war_room(&settings, &topics)?;
+        teller.plain("war room", format!("http://{} (open it in a browser)", war_room.address()))?;
+        let company = None;
         let mut stage =
-            Self { settings, topics, airport, workload, vault, runtime, prefix, company: None, _mine: mine, kafka };
+            Self { settings, topics, airport, workload, vault, runtime, prefix, company, _war_room: war_room, _mine: mine, kafka };
         stage.company = Some(stage.start_company(heard)?);
         Ok(stage)
     }
@@ -265,6 +275,12 @@ fn prefix(kafka: &Cluster) -> String {
 }
 
 /// The user's, or one that is gone in the end: inside the broker's scratch directory, which goes even after a kill.
+/// Where everybody looks for it, or where there is room.
+fn open_war_room(settings: &Settings, topics: &Topics) -> Result<WarRoom, Error> {
+    let open = |port| WarRoom::start(settings, topics, (Ipv4Addr::LOCALHOST, port).into(), Tokens::default());
+    Ok(open(WAR_ROOM_PORT).or_else(|_| open(0))?)
+}
+
 fn vault_directory(options: &Options, kafka: &Cluster, mine: &mut Mine) -> Result<PathBuf, Error> {
     match (&options.keep_vault, kafka) {
         (Some(directory), Cluster::Local(_)) if holds_something(directory) => {
