@@ -9,4 +9,5 @@ pub mod http;
 pub mod log;
 #[cfg(feature = "service")]
 pub mod processor;
+#[cfg(feature = "service")]
 pub mod receiver;

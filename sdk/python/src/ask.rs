@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hms_ops::model::network::Networks;
 use hms_ops::sdk::{self, Activation, register::Options};
 use hms_ops::spec::{self, Finding};
 use hms_ops::vault::decode::ByTopic;
@@ -27,16 +28,18 @@ pub struct RegisteredDict {
 
 /// Registers the spec in a file: see `ops_sdk.register`.
 #[pyfunction]
-pub fn register(py: Python<'_>, path: PathBuf, force: bool, wait: f64) -> PyResult<RegisteredDict> {
+pub fn register(py: Python<'_>, path: PathBuf, force: bool, wait: f64, allow: Vec<String>) -> PyResult<RegisteredDict> {
+    let networks = allow.iter().map(|network| network.parse()).collect::<Result<Networks, _>>();
+    let networks = networks.map_err(|why| errors::plain(py, "ConfigError", &format!("allow: {why}")))?;
     let wait = Some(session::seconds(py, wait)?).filter(|wait| *wait > Duration::ZERO);
     let bytes = fs::read(&path)?;
     let text = String::from_utf8_lossy(&bytes);
-    let checked = spec::parse_bytes(&bytes);
+    let checked = spec::lint_bytes(&bytes, &networks);
     let checked =
         checked.map_err(|findings| errors::of_spec(py, &format!("{}: {findings}", path.display()), &findings))?;
     let session = session::current(py)?;
     let by = std::env::var("USER").unwrap_or_default();
-    let options = Options { force, dry_run: false, wait, by };
+    let options = Options { force, dry_run: false, wait, by, networks };
     let registered = py
         .detach(|| sdk::register(&session.settings, &session.topics, &text, &options))
         .map_err(|error| errors::of_sdk(py, error))?;

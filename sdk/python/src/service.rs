@@ -63,7 +63,8 @@ fn of_directory(py: Python<'_>) -> PyResult<Arc<str>> {
         return Err(errors::plain(py, "NoService", &message));
     };
     let text = fs::read(name)?;
-    match spec::parse_bytes(&text) {
+    // Where it may be scraped was asked when it was registered.
+    match spec::parse(&String::from_utf8_lossy(&text)) {
         Ok(checked) => Ok(checked.spec.id.shared()),
         Err(findings) => Err(errors::of_spec(py, &format!("{name}: {findings}"), &findings)),
     }

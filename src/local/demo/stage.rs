@@ -111,8 +111,19 @@ impl Stage {
         let war_room = open_war_room(&settings, &topics)?;
         teller.plain("war room", format!("http://{} (open it in a browser)", war_room.address()))?;
         let company = None;
-        let mut stage =
-            Self { settings, topics, airport, workload, vault, runtime, prefix, company, _war_room: war_room, _mine: mine, kafka };
+        let mut stage = Self {
+            settings,
+            topics,
+            airport,
+            workload,
+            vault,
+            runtime,
+            prefix,
+            company,
+            _war_room: war_room,
+            _mine: mine,
+            kafka,
+        };
         stage.company = Some(stage.start_company(heard)?);
         Ok(stage)
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from os import PathLike
-from typing import Callable, Optional, TypeVar, Union, cast
+from typing import Callable, Optional, Sequence, TypeVar, Union, cast
 
 from . import _native, _timing
 from ._report import log
@@ -48,18 +48,22 @@ class Service:
         return f"Service({self.id!r})"
 
 
-def register(path: Union[str, "PathLike[str]"], *, force: bool = False, wait: float = 15.0) -> Service:
+def register(
+    path: Union[str, "PathLike[str]"], *, force: bool = False, wait: float = 15.0, allow: Sequence[str] = ()
+) -> Service:
     """Publishes the spec in a file and waits until the processor judges by it.
 
     The same text again changes nothing. `wait` is how long to wait for the processor, in seconds (0: not at all). If none takes
     the spec up in time the service is registered all the same, and a warning goes to the log: it will find the spec when it
     starts.
 
+    `allow` are networks inside to which a `scrape_url` may lead, as `[collect] allow` of `ops.toml`: `"10.0.0.0/8"`, `"127.0.0.1/32:9100"`.
+
     From then on readings of this process are of this service, unless they say otherwise.
 
-    Raises `SpecError` and `OtherOwner` (without `force`), with nothing published; `NotDelivered`; `BusError`; `OSError`.
+    Raises `SpecError`, `ConfigError` and `OtherOwner` (without `force`), with nothing published; `NotDelivered`; `BusError`; `OSError`.
     """
-    registered = _native.register(path, force, wait)
+    registered = _native.register(path, force, wait, list(allow))
     for warning in registered["warnings"]:
         log.warning("%s: %s", path, warning)
     if registered["active"] is False:

@@ -98,6 +98,8 @@ class Status(TypedDict):
     """The last event of each of the last actions of a day, the newest first."""
     frozen: Optional[Dict[str, Any]]
     """The event by which a human stopped its actions, or all."""
+    targets: List[Dict[str, Any]]
+    """How its scraped sensors are: `sensor`, `url`, `state` (`up`, `down`, `stale`), `reason`, `scraped_at` (ms), `samples`."""
     as_of: Optional[int]
     """The partition's clock at the cut that the counts are of, ms since the Unix epoch."""
 
