@@ -16,6 +16,8 @@ from conftest import Bus, refusals
 
 # A port on which nobody answers.
 NOBODY = "127.0.0.1:9"
+# What a shell starts in the background does not hear Ctrl-C, and neither do its children.
+HEAR = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 STOPPED_S = float(os.environ.get("OPS_TEST_STOPPED_S", "3"))
 
 
@@ -152,6 +154,7 @@ def test_a_flush_waits_no_longer_than_it_may_and_says_what_is_left() -> None:
 
 def test_a_flush_can_be_interrupted() -> None:
     script = f"""
+{HEAR}
 import ops_sdk as ops
 ops.configure(brokers="{NOBODY}", exit_timeout=0)
 ops.emit("queue_time_seconds", 1, service="scanner")
