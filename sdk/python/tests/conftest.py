@@ -95,11 +95,12 @@ class Bus:
         """All of them, by kcat."""
         command = ["kcat", "-C", "-q", "-e", "-b", self.kafka.brokers, "-t", f"{self.prefix}ops.metrics"]
         out = subprocess.run([*command, "-f", "%k|%S|%s"], capture_output=True, check=True).stdout
-        found = []
-        while out:
-            key, length, rest = out.split(b"|", 2)
-            found.append(decode(key.decode(), rest[: int(length)]))
-            out = rest[int(length) :]
+        found, at = [], 0
+        while at < len(out):
+            key, middle = out.index(b"|", at), out.index(b"|", out.index(b"|", at) + 1)
+            end = middle + 1 + int(out[key + 1 : middle])
+            found.append(decode(out[at:key].decode(), out[middle + 1 : end]))
+            at = end
         return found
 
     def values(self) -> List[float]:
