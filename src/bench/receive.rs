@@ -118,7 +118,7 @@ fn command(bench: &Bench<'_>, ground: &Ground, address: SocketAddr, core: Option
             taskset
         }
     };
-    command.args(["--listen", &address.to_string()]).env_remove("OPS_METRICS").env_remove("OPS_CONFIG");
+    command.args(["--no-scrape", "--listen", &address.to_string()]).env_remove("OPS_METRICS").env_remove("OPS_CONFIG");
     command
 }
 

@@ -52,7 +52,7 @@ impl Collector {
         let file: PathBuf = directory.path().join("ops.toml");
         std::fs::write(&file, config).unwrap();
         let mut command = ops();
-        command.args(["collect", "--listen", "127.0.0.1:0", "--config"]).arg(file).args(flags);
+        command.args(["collect", "--no-scrape", "--listen", "127.0.0.1:0", "--config"]).arg(file).args(flags);
         command.args(["--brokers", fleet.settings.brokers(), "--topic-prefix", &fleet.prefix]);
         command.env_remove("OPS_METRICS").env("NO_COLOR", "1").envs(environment.iter().copied());
         let ops = Ops::spawn(command, kept_file(&format!("{}collect.log", fleet.prefix)));
@@ -280,7 +280,7 @@ fn a_token_sends_for_its_services_alone() {
 fn without_tokens_it_listens_on_loopback_alone() {
     let fleet = Fleet::new("exposed");
     let mut command = ops();
-    command.args(["collect", "--listen", "0.0.0.0:0", "--brokers", fleet.settings.brokers()]);
+    command.args(["collect", "--no-scrape", "--listen", "0.0.0.0:0", "--brokers", fleet.settings.brokers()]);
     let output = command.args(["--topic-prefix", &fleet.prefix]).env_remove("OPS_CONFIG").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && said.contains("[[tokens]]"), "{said}");
