@@ -37,8 +37,18 @@ fn series<'a>(
             _ => {}
         }
     }
+    samples(message, labels, histograms, sorter)
+}
+
+/// The samples of a series of either version, whose labels and number of histograms are known. They follow the labels, mostly;
+/// but they need not.
+pub(super) fn samples(
+    message: &[u8],
+    labels: &[(&[u8], &[u8])],
+    histograms: u64,
+    sorter: &mut Sorter<'_>,
+) -> Result<(), Problem> {
     let series = sorter.series(labels.iter().copied())?;
-    // The samples follow the labels, mostly; but they need not.
     let mut fields = Fields::of(message);
     while let Some((number, value)) = fields.next()? {
         if number == 2 {
@@ -63,8 +73,8 @@ fn label(message: &[u8]) -> Result<(&[u8], &[u8]), Broken> {
     Ok(label)
 }
 
-/// Of both versions: time (ms) and number. What is not written is 0.
-pub(super) fn sample(message: &[u8]) -> Result<(i64, f64), Broken> {
+/// Time (ms) and number. What is not written is 0.
+fn sample(message: &[u8]) -> Result<(i64, f64), Broken> {
     let mut sample = (0, 0.0);
     let mut fields = Fields::of(message);
     while let Some((number, value)) = fields.next()? {

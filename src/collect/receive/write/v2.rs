@@ -4,9 +4,9 @@
 //! Request { 4: symbols*, 5: timeseries* }   TimeSeries { 1: labels_refs* (pairs), 2: samples*, 3: histograms* }
 //! ```
 
-use super::super::cargo::{Number, Sorter};
+use super::super::cargo::Sorter;
 use super::super::wire::{Broken, Fields, Value};
-use super::v1::sample;
+use super::v1::samples;
 use crate::web::Problem;
 
 /// Sorts all samples of a message.
@@ -56,16 +56,7 @@ fn series<'a>(
     if name.is_some() {
         return Err(Broken("a label has no value").into());
     }
-    let series = sorter.series(labels.iter().copied())?;
-    let mut fields = Fields::of(message);
-    while let Some((number, value)) = fields.next()? {
-        if number == 2 {
-            let (ts, value) = sample(value.bytes()?)?;
-            sorter.sample(&series, ts, value, Number::Total);
-        }
-    }
-    sorter.without_number(&series, histograms);
-    Ok(())
+    samples(message, labels, histograms, sorter)
 }
 
 /// A repeated number: packed, or one by one.
