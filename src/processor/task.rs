@@ -26,6 +26,8 @@ pub(super) struct Task {
     pub counts: Counts,
     /// What of them is committed.
     committed: Counts,
+    /// The position that the last transaction, ended or ending, makes the group's.
+    promised: i64,
     /// Position of the last cut.
     cut: i64,
     /// Offset in `ops.state` where the last full cut begins; `None` until its first record is delivered.
@@ -48,6 +50,7 @@ impl Task {
             position: restored.position,
             counts: Counts::default(),
             committed: Counts::default(),
+            promised: restored.position,
             cut: marks.map_or(restored.position, |(cut, _)| cut),
             state: marks.map(|(_, state)| state),
             full_cut: false,
@@ -84,6 +87,7 @@ impl Task {
     /// What the transaction that now ends will make true. `position` is that of the consumer.
     pub fn promise(&mut self, partition: i32, position: i64, released: bool) -> Promise {
         let full_cut = std::mem::take(&mut self.full_cut);
+        self.promised = position;
         let mark = Mark { partition, position, cut: self.cut, state: self.state, full_cut, released };
         Promise { mark, clock: self.core.clock(), counts: self.counts.clone() }
     }
@@ -107,6 +111,13 @@ impl Task {
             rejected: &mut new.rejected.iter().map(|(reason, number)| (reason.name(), *number)),
         }
         .emit(metrics);
+    }
+
+    /// Everything that the log holds was read, up to `position`. Says whether there is something to commit: markers and
+    /// aborted records lie behind the last record, and where no tick comes the group would lag for ever.
+    pub fn reach_end(&mut self, position: i64) -> bool {
+        self.at_end = true;
+        position > self.promised
     }
 
     /// Is a tick wanted, by the host's clock? Only where nothing else comes that would move the partition's.

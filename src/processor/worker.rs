@@ -241,7 +241,7 @@ impl Session {
         if let Some(Event::EndOfPartition(partition)) = event
             && let Some(task) = self.tasks.get_mut(&partition)
         {
-            task.at_end = true;
+            self.dirty |= task.reach_end(consumer.position(partition)?.unwrap_or(task.position));
         }
         Ok(event.is_some() || !messages.is_empty())
     }

@@ -8,13 +8,13 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use hms_ops::bus::Isolation;
+use hms_ops::bus::{Isolation, Record, TransactionalProducer};
 use hms_ops::model::ids::home_partition;
 use hms_ops::model::incident::EventKind;
 use hms_ops::model::reading::RejectReason;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::brokers;
+use crate::harness::{brokers, unique};
 use crate::rig::fleet::{Fleet, PARTITIONS};
 use crate::rig::judge::{confirm, stored};
 use crate::rig::watch::{Watch, opens};
@@ -139,4 +139,30 @@ fn garbage_is_kept_and_stops_nothing() {
     assert_eq!(cut.bytes.as_deref(), Some(&large.as_bytes()[..1024]));
     assert_eq!(cut.length, large.len() as u64);
     assert_eq!(cut.sha256, Some(Sha256::digest(large.as_bytes()).into()));
+}
+
+/// A transaction that is given up leaves a record and a marker that nobody is shown. They are read all the same: without
+/// a tick behind them (simulated time) the group lagged by them for ever.
+///
+/// ```text
+/// p3: r  [x aborted] marker  |    committed: behind the marker
+/// ```
+#[test]
+fn what_was_given_up_behind_the_last_record_is_committed_as_read() {
+    let fleet = Fleet::simulated("given-up");
+    let id = crate::rig::fleet::ids("given", 1).remove(0);
+    let home = home_partition(&id, PARTITIONS);
+    fleet.register(&format!("id: {id}\nowner: test\nsensors:\n  - name: q\nslo: {{target: q, threshold: 30}}\n"));
+    let ops = fleet.start("one");
+    fleet.emit_at(&id, "q", 1_700_000_000_000, 10.0);
+    fleet.flush();
+    fleet.wait_until_caught_up();
+    let mut producer = TransactionalProducer::new(&fleet.settings, &unique("foreign")).unwrap();
+    let record = Record { topic: &fleet.topics.metrics, partition: home, value: Some(b"x"), ..Record::default() };
+    producer.send(&record).unwrap();
+    producer.flush().unwrap();
+    producer.abort().unwrap();
+    fleet.wait_until_caught_up();
+    ops.stop();
+    assert_eq!((confirm(&fleet).counts.consumed, fleet.ends()[home as usize]), (1, 3));
 }
