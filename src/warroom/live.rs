@@ -7,7 +7,6 @@
 //! What was known stays to be read meanwhile; its quality says how old it is.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -108,17 +107,17 @@ impl Live {
         });
         let mut told = Told::default();
         // Streams that were open over a failure are told what changed meanwhile.
-        told.tell(&self.feed, &knowledge.view.statuses(now_ms()));
+        told.tell(&self.feed, knowledge.view.statuses(now_ms()));
         *self.knowledge.write().unwrap_or_else(PoisonError::into_inner) = Some(knowledge.clone());
         self.is_following.store(true, Ordering::Release);
-        tracing::info!(elapsed = ?began.elapsed(), services = told.hashes.len(), "the topics are read");
+        tracing::info!(elapsed = ?began.elapsed(), services = told.0.len(), "the topics are read");
         let (mut beat, mut compared, mut news) = (Instant::now(), Instant::now(), false);
         while !self.is_over() {
             news |= board.wait(LOOK)?;
             self.tell_what_happened(&knowledge)?;
             let since = compared.elapsed();
             if (news && since >= COMPARE) || since >= COMPARE_ANYWAY {
-                told.tell(&self.feed, &knowledge.view.statuses(now_ms()));
+                told.tell(&self.feed, knowledge.view.statuses(now_ms()));
                 (compared, news) = (Instant::now(), false);
             }
             if beat.elapsed() >= BEAT {
@@ -146,44 +145,33 @@ impl Live {
 
 /// What the streams were told of each service, without what changes by itself.
 #[derive(Default)]
-struct Told {
-    hashes: HashMap<ServiceId, u64>,
-}
+struct Told(HashMap<ServiceId, Status>);
 
 impl Told {
     /// Tells which services changed since the last time, and which are gone.
-    fn tell(&mut self, feed: &Feed, statuses: &[Status]) {
-        let mut hashes = HashMap::with_capacity(statuses.len());
+    fn tell(&mut self, feed: &Feed, statuses: Vec<Status>) {
+        let mut before = std::mem::take(&mut self.0);
         let mut changed = Vec::new();
         for status in statuses {
-            let hash = essence(status);
-            if self.hashes.get(&status.service) != Some(&hash) {
+            // Ages grow by themselves.
+            let ageless = Status { age_ms: None, ..status.clone() };
+            if before.remove(&status.service).as_ref() != Some(&ageless) {
                 changed.push(status);
             }
-            hashes.insert(status.service.clone(), hash);
+            self.0.insert(ageless.service.clone(), ageless);
         }
-        let gone: Vec<_> = self.hashes.keys().filter(|id| !hashes.contains_key(*id)).collect();
-        if !gone.is_empty() {
-            feed.publish("gone", &json!({"services": gone}));
+        if !before.is_empty() {
+            feed.publish("gone", &json!({"services": before.into_keys().collect::<Vec<_>>()}));
         }
         if !changed.is_empty() {
             #[derive(Serialize)]
-            struct Changed<'a> {
+            struct Changed {
                 now: i64,
-                statuses: Vec<&'a Status>,
+                statuses: Vec<Status>,
             }
             feed.publish("statuses", &Changed { now: now_ms(), statuses: changed });
         }
-        self.hashes = hashes;
     }
-}
-
-/// A hash of all but the age, which grows by itself.
-fn essence(status: &Status) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    let ageless = Status { age_ms: None, ..status.clone() };
-    serde_json::to_vec(&ageless).unwrap_or_default().hash(&mut hasher);
-    hasher.finish()
 }
 
 impl telemetry::http::Source for Live {

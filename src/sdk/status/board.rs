@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::facts::{Facts, Rollups};
 use super::tail::{self, Tail};
+use super::view::Refusals;
 use super::{FULL_CUT_MS, REJECTED_MS, Status, targets, view};
 use crate::bus::{self, Offsets, Settings};
 use crate::model::ServiceId;
@@ -56,13 +57,14 @@ impl View {
         let Known { catalog, facts } = &*self.read();
         let wanted = |id: &ServiceId| self.only.as_ref().is_none_or(|only| only == id);
         let entries: Vec<_> = catalog.entries().filter(|(id, _)| wanted(id)).collect();
-        let status = |(id, entry): &(&ServiceId, &Entry)| status_of(facts, id, entry, now);
+        let refusals = view::refusals(facts, now);
+        let status = |(id, entry): &(&ServiceId, &Entry)| status_of(facts, &refusals, id, entry, now);
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = entries.len().div_ceil(threads).max(WORTH_A_THREAD);
         thread::scope(|scope| {
             let shares: Vec<_> = entries
                 .chunks(share)
-                .map(|chunk| scope.spawn(move || chunk.iter().map(status).collect::<Vec<_>>()))
+                .map(|chunk| scope.spawn(|| chunk.iter().map(status).collect::<Vec<_>>()))
                 .collect();
             shares.into_iter().flat_map(|share| share.join().unwrap_or_default()).collect()
         })
@@ -75,7 +77,7 @@ impl View {
     pub fn status(&self, name: &str, now: i64) -> Result<Status, UnknownService> {
         let Known { catalog, facts } = &*self.read();
         let (id, entry) = catalog.get(name)?;
-        Ok(status_of(facts, id, entry, now))
+        Ok(status_of(facts, &view::refusals(facts, now), id, entry, now))
     }
 
     /// A service as it is registered.
@@ -96,8 +98,8 @@ impl View {
     }
 }
 
-fn status_of(facts: &Facts, id: &ServiceId, entry: &Entry, now: i64) -> Status {
-    let status = view::status(facts, id, &entry.registration.owner, now);
+fn status_of(facts: &Facts, refusals: &Refusals<'_>, id: &ServiceId, entry: &Entry, now: i64) -> Status {
+    let status = view::status(facts, refusals, id, &entry.registration.owner, now);
     let targets = entry.spec.as_ref().map_or_else(|_| Vec::new(), |spec| targets::of(facts, spec, now));
     Status { targets, ..status }
 }

@@ -1,6 +1,6 @@
 //! Facts -> [`Status`]. Pure: the host's clock is an argument.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::facts::{Facts, LastCut, Service};
 use super::{ACTIONS_MS, OpenIncident, Phase, Quality, REJECTED_MS, Refusal, SloState, Status};
@@ -19,12 +19,23 @@ const ACTIONS: usize = 5;
 /// The cause of the SLO's incidents.
 const SLO: &str = "slo";
 
+/// Rejected readings of the last hour, by whose they seem to be.
+pub(super) type Refusals<'a> = HashMap<&'a str, Vec<&'a Refusal>>;
+
+/// Those that are known at `now` (ms): looked through once, not once a service.
+pub(super) fn refusals(facts: &Facts, now: i64) -> Refusals<'_> {
+    let mut of = Refusals::new();
+    for refusal in facts.rejected_since(now - REJECTED_MS) {
+        if let Some(service) = refusal.service.as_deref() {
+            of.entry(service).or_default().push(refusal);
+        }
+    }
+    of
+}
+
 /// How a registered service is at `now` (ms).
-pub(super) fn status(facts: &Facts, id: &ServiceId, owner: &str, now: i64) -> Status {
-    let refusals: Vec<_> = facts
-        .rejected_since(now - REJECTED_MS)
-        .filter(|refusal| refusal.service.as_deref() == Some(id.as_str()))
-        .collect();
+pub(super) fn status(facts: &Facts, refusals: &Refusals<'_>, id: &ServiceId, owner: &str, now: i64) -> Status {
+    let refusals = refusals.get(id.as_str()).map_or(&[][..], Vec::as_slice);
     let mut status = Status {
         service: id.clone(),
         owner: owner.to_owned(),
@@ -249,8 +260,12 @@ mod tests {
         EventKind::Resolved { incident, cause, opened_at: 1, recovered: Some(recovered) }
     }
 
+    fn at(facts: &Facts, now: i64) -> Status {
+        status(facts, &refusals(facts, now), &id(), "TSA", now)
+    }
+
     fn shown(facts: &Facts) -> (SloState, Quality, usize) {
-        let status = status(facts, &id(), "TSA", NOW);
+        let status = at(facts, NOW);
         (status.slo_state, status.quality, status.open_incidents.len())
     }
 
@@ -275,7 +290,7 @@ mod tests {
         // The processor is down, with an incident open or not.
         let open = facts(Some(VerdictKind::Breached), machine("open", Some(3)));
         for (facts, state) in [(healthy(), SloState::Unknown), (open, SloState::Breached)] {
-            let late = status(&facts, &id(), "TSA", CUT + STALE_MS + 1);
+            let late = at(&facts, CUT + STALE_MS + 1);
             assert_eq!((late.slo_state, late.quality), (state, Quality::Stale));
         }
         // It runs, but far behind.
@@ -327,7 +342,7 @@ mod tests {
         facts.rollup(rollup(100, &[(CUT - 1_000, 1)]));
         facts.rollup(rollup(300, &[(CUT - 31_000, 1), (CUT - 30_000, 1), (CUT - 1_000, 0), (CUT, 1)]));
         facts.rollup(Rollup { sensor: "other".into(), ..rollup(300, &[(CUT - 1_000, 1)]) });
-        let status = status(&facts, &id(), "TSA", NOW);
+        let status = at(&facts, NOW);
         assert_eq!((status.n, status.over, status.rank), (Some(2), Some(1), Some(2)));
         assert_eq!((status.p95_estimate, status.age_ms, status.late), (Some(40.0), Some(2_000), 1));
         assert_eq!((status.threshold, status.window_ms, status.as_of), (Some(30.0), Some(30_000), Some(CUT)));
@@ -370,7 +385,7 @@ mod tests {
         facts.reject(&reject(RejectReason::UnknownSensor, b"x", wrong, NOW - 2));
         facts.reject(&reject(RejectReason::BadMagic, b"s", b"\xff\xff", NOW - 1));
         facts.reject(&reject(RejectReason::BadMagic, b"x", b"\xff", NOW));
-        let status = status(&facts, &id(), "TSA", NOW);
+        let status = at(&facts, NOW);
         let actions: Vec<_> = status.last_actions.iter().map(|event| (event.kind.name(), event.at)).collect();
         assert_eq!(actions, [("done", NOW - 1), ("started", NOW - 2)]);
         assert_eq!(status.frozen.map(|frozen| frozen.actor), Some("me".to_owned()));

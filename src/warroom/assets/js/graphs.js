@@ -3,7 +3,7 @@
 import { chart, keyOf, rem } from "./chart.js";
 import { eventMood } from "./deeds.js";
 import { fill, h, onceAFrame, say } from "./dom.js";
-import { moment, span, words } from "./format.js";
+import { count, moment, num, span, words } from "./format.js";
 import { Feed } from "./feed.js";
 import { ends, move, read, SPANS, write, zoom } from "./range.js";
 import { store } from "./store.js";
@@ -12,7 +12,7 @@ import { onTheme } from "./theme.js";
 
 /** @typedef {import("./contract.d.ts").Detail} Detail */
 /** @typedef {import("./contract.d.ts").Sensor} Sensor */
-/** @typedef {{ sensor: Sensor, feed: Feed, plot: import("../vendor/uPlot.js"), scene: import("./chart.js").Scene, isNew: boolean }} Panel */
+/** @typedef {{ sensor: Sensor, feed: Feed, plot: import("../vendor/uPlot.js"), scene: import("./chart.js").Scene, latest: HTMLElement, isNew: boolean }} Panel */
 
 /** A browser opens six connections to a server; the page needs some for itself. */
 const LIVE_AT_MOST = 3;
@@ -89,7 +89,8 @@ export class Graphs {
   panel(root, sensor, isTarget) {
     const place = h("div.plot");
     const readout = h("span.readout");
-    const key = h("p.key", null, ...keyOf(isTarget).map(([kind, text]) => h("span", null, h("i", { class: `key-${kind}` }), text)), readout);
+    const latest = h("span.latest");
+    const key = h("p.key", null, ...keyOf(isTarget).map(([kind, text]) => h("span", null, h("i", { class: `key-${kind}` }), text)), latest, readout);
     const kind = sensor.is_event ? "event" : sensor.unit;
     root.append(h("div.panel", null,
       h("h2", null, bdi(sensor.name), h("small", null, ` ${kind}${isTarget ? ", judged by the objective" : ""}`)), place, key));
@@ -105,7 +106,7 @@ export class Graphs {
       onSelect: (from, to) => this.choose({ span: to - from, to }, true),
       onCursor: (text) => say(readout, text),
     });
-    const panel = { sensor, plot, scene, isNew: true, feed: new Feed(this.detail.service, sensor.name, () => {
+    const panel = { sensor, plot, scene, latest, isNew: true, feed: new Feed(this.detail.service, sensor.name, () => {
       panel.isNew = true;
       this.draw();
     }, this.signal) };
@@ -198,8 +199,15 @@ export class Graphs {
       if (panel.isNew) {
         panel.isNew = false;
         panel.plot.setData(panel.feed.table(), false);
+        say(panel.latest, newest(panel.feed.raw));
       }
       panel.plot.setScale("x", { min: from, max: to });
     }
   }
+}
+
+/** How many readings came over the live edge, and the last of them. @param {[number[], number[]]} raw */
+function newest([ats, values]) {
+  if (!ats.length) return "";
+  return `${count(ats.length)} ${ats.length === 1 ? "reading" : "readings"} · latest ${num(values[ats.length - 1])}`;
 }
