@@ -7,6 +7,8 @@ import uPlot from "../vendor/uPlot.js";
 
 /** So many live readings are kept. */
 const LIVE = 20_000;
+/** So long after a refusal (the server is just starting) a live edge is asked for again, ms. */
+const AGAIN_MS = 2_000;
 /** A bucket that is further from the one before than this many of them is a gap. */
 const GAP = 2.5;
 
@@ -50,8 +52,17 @@ export class Feed {
     this.#source?.close();
     this.#source = null;
     if (!isLive) return;
+    this.#open();
+  }
+
+  #open() {
     const source = new EventSource(api.liveUrl(this.service, this.sensor));
     this.#source = source;
+    // A line that breaks is taken up by the browser itself; after a refusal it never asks again.
+    source.addEventListener("error", () => {
+      if (source.readyState !== EventSource.CLOSED) return;
+      setTimeout(() => this.#source === source && this.#open(), AGAIN_MS);
+    });
     source.addEventListener("news", (event) => {
       /** @type {import("./contract.d.ts").LiveNews} */
       const { readings, windows } = JSON.parse(event.data);
