@@ -20,6 +20,7 @@ pub mod explain;
 pub mod freeze;
 pub mod history;
 pub mod local_kafka;
+pub mod local_kubernetes;
 pub mod page;
 pub mod process;
 pub mod progress;
@@ -65,6 +66,8 @@ enum Command {
     Freeze(freeze::Args),
     #[command(hide = true)]
     LocalKafka(local_kafka::Args),
+    #[command(hide = true)]
+    LocalKubernetes(local_kubernetes::Args),
     Register(register::Args),
     Replay(replay::Args),
     Services(services::Args),
@@ -107,6 +110,7 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Explain(args) => exit(explain::run(&args)),
         Command::Freeze(args) => exit(freeze::run(&args)),
         Command::LocalKafka(args) => exit(local_kafka::run(&args)),
+        Command::LocalKubernetes(args) => exit(local_kubernetes::run(args)),
         Command::Replay(args) => exit(replay::run(&args)),
         Command::Register(args) => exit(register::run(&args)),
         Command::Services(args) => exit(services::run(&args)),

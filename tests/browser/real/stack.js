@@ -146,7 +146,7 @@ export class Stack {
 }
 
 /** The first line that a process prints. @param {Child} child @returns {Promise<string>} */
-async function line(child) {
+export async function line(child) {
   if (!child.stdout) throw new Error("its output is not ours");
   const lines = createInterface(child.stdout);
   const ended = once(child, "exit").then(([code]) => {
