@@ -5,9 +5,9 @@ use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::sse::{Event as Sent, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::edge::{self, Watched};
-use super::feed::{Event, Subscription};
+use super::feed::{self, Subscription};
 use super::live::{Knowledge, Live};
 use crate::model::action::ActionKind;
 use crate::model::spec::Spec;
@@ -230,8 +230,7 @@ async fn watch(
         .map_err(|_| Problem::overloaded("no thread is left"))?;
     let events = stream::unfold(receiver, |mut receiver| async move {
         let news = receiver.recv().await?;
-        let data = serde_json::to_string(&news).unwrap_or_default();
-        Some((Sent::default().event("news").data(data), receiver))
+        Some((feed::frame(None, "news", &news), receiver))
     });
     Ok(answer(events))
 }
@@ -368,39 +367,39 @@ async fn follow(State(live): State<Arc<Live>>, caller: Caller, asked: HeaderMap)
         let detail = "a stream shows all services: it needs a token for all of them (services = [\"*\"])";
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "This token is not for that", detail));
     }
-    let knowledge = known(&live)?;
     let last = asked.get("last-event-id").and_then(|id| id.to_str().ok());
-    let subscription = live.feed.subscribe(last).ok_or_else(|| Problem::overloaded("too many streams are open"))?;
-    let Subscription { missed, last, news, place } = subscription;
-    let first = match missed {
-        Some(missed) => missed.iter().map(|event| sent(&live, event)).collect(),
-        None => {
-            let now = now_ms();
-            let statuses = aside(move || knowledge.view.statuses(now)).await?;
-            let data = json!({"now": now, "services": statuses}).to_string();
-            vec![Sent::default().id(live.feed.id(last)).event("reset").data(data)]
-        }
-    };
-    let rest = stream::unfold((live, news, place), |(live, mut news, place)| async move {
+    let full = || Problem::overloaded("too many streams are open");
+    let mut subscription = live.feed.subscribe(last).ok_or_else(full)?;
+    let mut first = None;
+    if subscription.missed.is_none() {
+        // New, or gone for too long.
+        drop(subscription);
+        let knows = live.clone();
+        let all = aside(move || knows.first()).await?;
+        let all = all.ok_or_else(|| Problem::unavailable("the topics are not read yet"))?;
+        subscription = live.feed.subscribe(Some(&all.id)).ok_or_else(full)?;
+        first = Some(all.frame);
+    }
+    let Subscription { missed, news, place } = subscription;
+    let missed = missed.ok_or_else(|| Problem::overloaded("too much happens at once"))?;
+    let missed = missed.into_iter().map(|event| event.frame.clone());
+    let begin = stream::iter(first.into_iter().chain(missed).collect::<Vec<_>>());
+    let rest = stream::unfold((news, place), |(mut news, place)| async move {
         match news.recv().await {
-            Ok(event) => Some((sent(&live, &event), (live, news, place))),
+            Ok(event) => Some((event.frame.clone(), (news, place))),
             // It comes back and says what it had last.
             Err(RecvError::Lagged(_) | RecvError::Closed) => None,
         }
     });
-    Ok(answer(stream::iter(first).chain(rest)))
+    Ok(answer(begin.chain(rest)))
 }
 
-fn answer(events: impl Stream<Item = Sent> + Send + 'static) -> Response {
-    let unbuffered =
-        [(header::CACHE_CONTROL, "no-store"), (header::HeaderName::from_static("x-accel-buffering"), "no")];
-    (unbuffered, Sse::new(events.map(Ok::<_, Infallible>))).into_response()
-}
-
-fn sent(live: &Live, event: &Event) -> Sent {
-    let sent = Sent::default().event(event.name).data(&event.data);
-    match event.number {
-        Some(number) => sent.id(live.feed.id(number)),
-        None => sent,
-    }
+/// Server-sent events, each as [`feed::frame`] makes it.
+fn answer(events: impl Stream<Item = Bytes> + Send + 'static) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, Body::from_stream(events.map(Ok::<_, Infallible>))).into_response()
 }

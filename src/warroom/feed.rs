@@ -1,10 +1,12 @@
 //! What is new, for every open stream. An event has a number, and the last ones are kept: a stream that was cut off
-//! says which it had last and goes on after it. One that is too slow is ended, and comes back by itself.
+//! says which it had last and goes on after it. One that is too slow is ended, and comes back by itself. An event is put
+//! into words once; all streams send the same bytes.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::body::Bytes;
 use serde::Serialize;
 use tokio::sync::broadcast::{self, Receiver, Sender};
 
@@ -20,10 +22,22 @@ pub const STREAMS: usize = 500;
 pub struct Event {
     /// Ascending by 1; none of those that nobody needs to catch up with.
     pub number: Option<u64>,
-    /// `statuses`, `gone`, `incident`, `action`, `beat`.
-    pub name: &'static str,
-    /// JSON.
-    pub data: String,
+    /// As it is sent, see [`frame`].
+    pub frame: Bytes,
+}
+
+/// A server-sent event as it stands on the wire: `reset`, `statuses`, `gone`, `incident`, `action`, `beat`, `news`. Our JSON
+/// has no line breaks.
+pub fn frame(id: Option<&str>, name: &str, data: &impl Serialize) -> Bytes {
+    let mut frame = Vec::new();
+    if let Some(id) = id {
+        frame.extend_from_slice(format!("id: {id}\n").as_bytes());
+    }
+    frame.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
+    // Of our own types, which have no keys but text: it does not fail.
+    let _ = serde_json::to_writer(&mut frame, data);
+    frame.extend_from_slice(b"\n\n");
+    frame.into()
 }
 
 /// See the module.
@@ -48,8 +62,6 @@ struct Ring {
 pub struct Subscription {
     /// What it has missed; none if that is not known any more, or it is new: then it needs everything.
     pub missed: Option<Vec<Arc<Event>>>,
-    /// The number of the last event before what follows.
-    pub last: u64,
     /// What follows.
     pub news: Receiver<Arc<Event>>,
     /// For as long as the stream is open.
@@ -88,10 +100,10 @@ impl Feed {
     }
 
     fn send(&self, name: &'static str, data: &impl Serialize, keep: bool) {
-        // Of our own types, which have no keys but text.
-        let Ok(data) = serde_json::to_string(data) else { return };
         let mut ring = self.ring();
-        let event = Arc::new(Event { number: keep.then_some(ring.next), name, data });
+        let number = keep.then_some(ring.next);
+        let id = number.map(|number| self.id(number));
+        let event = Arc::new(Event { number, frame: frame(id.as_deref(), name, data) });
         if keep {
             ring.next += 1;
             if ring.kept.len() >= KEPT {
@@ -108,9 +120,14 @@ impl Feed {
         format!("{}-{number}", self.epoch)
     }
 
-    /// Changes whenever something is published.
+    /// Changes whenever something is published: the id of the next event.
     pub fn version(&self) -> String {
         self.id(self.ring().next)
+    }
+
+    /// The id of the last event, if there was any; of what comes after it a stream that begins with it is told.
+    pub fn last(&self) -> String {
+        self.id(self.ring().next - 1)
     }
 
     /// Streams that are open.
@@ -126,7 +143,7 @@ impl Feed {
         let ring = self.ring();
         let news = ring.streams.as_ref()?.subscribe();
         let missed = had.filter(|had| *had < ring.next).and_then(|had| ring.after(had));
-        Some(Subscription { missed, last: ring.next - 1, news, place })
+        Some(Subscription { missed, news, place })
     }
 
     fn place(&self) -> Option<Place> {
@@ -162,7 +179,8 @@ mod tests {
     fn a_stream_that_comes_back_is_told_what_it_missed_and_nothing_twice() {
         let feed = Feed::new(7);
         let first = feed.subscribe(None).unwrap();
-        assert!(first.missed.is_none() && first.last == 0, "a new one needs everything");
+        assert!(first.missed.is_none(), "a new one needs everything");
+        assert_eq!(feed.subscribe(Some(&feed.last())).unwrap().missed.map(|missed| missed.len()), Some(0));
         (0..3).for_each(|n| feed.publish("statuses", &n));
         feed.mention("beat", &0);
         let mut again = feed.subscribe(Some("7-1")).unwrap();

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -20,7 +21,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::feed::Feed;
+use super::feed::{self, Feed};
 use crate::bus::Settings;
 use crate::model::ServiceId;
 use crate::model::topics::Topics;
@@ -47,6 +48,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Live graphs at once.
 const EDGES: usize = 32;
 
+/// Streams that begin within it are told the same first.
+const FIRST: Duration = Duration::from_secs(1);
+
 /// What was read from the topics.
 pub struct Knowledge {
     /// How services are.
@@ -55,6 +59,22 @@ pub struct Knowledge {
     pub incidents: Mutex<Incidents>,
     /// What was done.
     pub deeds: Mutex<Deeds>,
+}
+
+#[derive(Serialize)]
+struct All {
+    now: i64,
+    services: Vec<Status>,
+}
+
+/// What a stream begins with: how all services are.
+#[derive(Clone)]
+pub struct First {
+    at: Instant,
+    /// The id of the last event before it was put together.
+    pub id: String,
+    /// The event `reset`.
+    pub frame: Bytes,
 }
 
 /// See the module.
@@ -68,6 +88,7 @@ pub struct Live {
     /// Places for live graphs, each of which reads a partition.
     pub edges: Arc<Semaphore>,
     knowledge: RwLock<Option<Arc<Knowledge>>>,
+    first: Mutex<Option<First>>,
     is_following: AtomicBool,
     stop: AtomicBool,
 }
@@ -81,6 +102,7 @@ impl Live {
             feed: Feed::new(now_ms()),
             edges: Arc::new(Semaphore::new(EDGES)),
             knowledge: RwLock::default(),
+            first: Mutex::default(),
             is_following: AtomicBool::new(false),
             stop: AtomicBool::new(false),
         }
@@ -89,6 +111,20 @@ impl Live {
     /// None until everything was read once.
     pub fn knowledge(&self) -> Option<Arc<Knowledge>> {
         self.knowledge.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How all services are, for streams that begin: put together once for all who come at the same time. None until
+    /// everything was read once.
+    pub fn first(&self) -> Option<First> {
+        let view = self.knowledge()?.view.clone();
+        let mut kept = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = kept.as_ref().filter(|first| first.at.elapsed() < FIRST) {
+            return Some(first.clone());
+        }
+        // Before the look: what happens meanwhile is told again.
+        let (id, now) = (self.feed.last(), now_ms());
+        let frame = feed::frame(Some(&id), "reset", &All { now, services: view.statuses(now) });
+        Some(kept.insert(First { at: Instant::now(), id, frame }).clone())
     }
 
     fn is_over(&self) -> bool {
