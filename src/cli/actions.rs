@@ -6,13 +6,13 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use super::connect::Connect;
-use super::history::format_time;
 use super::{dta, freeze};
 use crate::bus::Offsets;
 use crate::model::action::{ActionKind, Effect};
 use crate::sdk::Catalog;
 use crate::sdk::actions::{Deed, Deeds};
 use crate::spec::diagnose::harmless;
+use crate::telemetry::clock::format_time;
 
 /// `--watch` looks so often whether it is to end.
 const LOOK: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::bus::{Frames, Isolation, Next, Offsets, Reader};
 use crate::cli::connect::Connect;
-use crate::cli::history::{self, Number, Row, format_time};
+use crate::cli::history::{self, Number, Row};
 use crate::codec;
 use crate::model::ServiceId;
 use crate::model::incident::{EventKind, IncidentEvent};
@@ -21,6 +21,7 @@ use crate::model::spec::Spec;
 use crate::processor::backtest::Backtest;
 use crate::processor::core::SpecChange;
 use crate::processor::counts::Counts;
+use crate::processor::words::sentence;
 
 /// Run a spec over history and show the incidents and requests it would have had.
 ///
@@ -233,48 +234,6 @@ fn show_text(out: &mut impl Write, (events, counts): &Answer) -> anyhow::Result<
         writeln!(out, "{n} readings rejected: {reason}")?;
     }
     Ok(())
-}
-
-/// One event as a line for people.
-pub fn sentence(event: &IncidentEvent) -> String {
-    let what = match &event.kind {
-        EventKind::SpecActivated { .. } => "spec activated".to_owned(),
-        EventKind::SpecRetired => "spec retired".to_owned(),
-        EventKind::Blind { from, to } => format!("blind from {} to {}", format_time(*from), format_time(*to)),
-        EventKind::NoData => "no data".to_owned(),
-        EventKind::DataBack => "data is back".to_owned(),
-        EventKind::Opened { incident, cause, verdict, flapping, .. } => {
-            let numbers = verdict.map(|v| format!(": {}", share(v.over, v.n, v.threshold))).unwrap_or_default();
-            let flapping = if *flapping { " (flapping)" } else { "" };
-            format!("opened {incident} by {cause}{numbers}{flapping}")
-        }
-        EventKind::Requested { incident, verb, args, basis, .. } => {
-            let own: Vec<_> = args.iter().filter(|(name, _)| !name.contains(['.', '_'])).collect();
-            let args: String = own.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-            format!("requested {verb}{args} for {incident} ({})", basis_name(*basis))
-        }
-        EventKind::Resolved { incident, opened_at, recovered, .. } => {
-            let n = recovered.map(|r| format!(", {} of {} over", r.over, r.n)).unwrap_or_default();
-            format!("resolved {incident} after {} s{n}", (event.at - opened_at) / 1000)
-        }
-        EventKind::Closed { incident, reason, .. } => format!("closed {incident}: {reason:?}").to_lowercase(),
-        EventKind::EpisodeEnded { episode, openings } => format!("episode {episode} ended after {openings} openings"),
-    };
-    format!("{} {} {what}", format_time(event.at), event.service)
-}
-
-fn share(over: u64, n: u64, threshold: f64) -> String {
-    format!("{:.1} % of {n} readings over {threshold}", over as f64 * 100.0 / n as f64)
-}
-
-fn basis_name(basis: crate::model::incident::Basis) -> &'static str {
-    use crate::model::incident::Basis;
-    match basis {
-        Basis::Opened => "opened",
-        Basis::Resolved => "resolved",
-        Basis::FreshData => "still bad by fresh readings",
-        Basis::InsufficientFreshData => "too few fresh readings to say that it is better",
-    }
 }
 
 /// Lines that only one of two runs has; what both have is counted.

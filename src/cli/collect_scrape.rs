@@ -133,7 +133,7 @@ type Found = Result<Option<crate::collect::scrape::take::Taken>, crate::collect:
 
 fn line_text(sensor: &Sensor, job: &Job, result: &Found) -> String {
     let what = match result {
-        Ok(Some(taken)) => format!("{} at {}", taken.value, super::history::format_time(taken.ts)),
+        Ok(Some(taken)) => format!("{} at {}", taken.value, crate::telemetry::clock::format_time(taken.ts)),
         Ok(None) => "up, and nothing to say yet".to_owned(),
         Err(down) => format!("down: {}", harmless(&down.reason)),
     };

@@ -187,7 +187,8 @@ fn print_lookup(
             return Ok(false);
         }
     };
-    let found = Found { log: log.clone(), decoded: ByTopic.decode(&log.topic, ids, &entry), entry };
+    let decoded = ByTopic.decode(&log.topic, ids, &entry);
+    let found = Found { log: log.clone(), decoded, entry, number: None };
     is_closed(if args.raw {
         out.write_all(found.entry.value.as_deref().unwrap_or_default())
     } else if args.json {
@@ -208,7 +209,7 @@ fn is_closed(written: io::Result<()>) -> anyhow::Result<bool> {
 }
 
 fn to_line(found: &Found) -> String {
-    let Found { log, entry, decoded } = found;
+    let Found { log, entry, decoded, .. } = found;
     let key = entry.key.as_deref().map_or_else(|| "(no key)".to_owned(), text);
     let said = match decoded {
         Ok(value) => {
@@ -225,7 +226,7 @@ fn to_line(found: &Found) -> String {
 }
 
 fn to_page(found: &Found) -> String {
-    let Found { log, entry, decoded } = found;
+    let Found { log, entry, decoded, .. } = found;
     let value = entry.value.as_deref();
     let mut page = format!("{log}/{}\nappended  {}\n", entry.offset, when(entry.timestamp));
     page += &format!("key       {}\n", entry.key.as_deref().map_or_else(|| "(null)".to_owned(), text));
@@ -279,7 +280,7 @@ mod tests {
             value: Some(vec![0xc3, 0x01, 0xff]),
             headers: Vec::new(),
         };
-        Found { log: LogId::new("ops.incidents", 3), entry, decoded }
+        Found { log: LogId::new("ops.incidents", 3), entry, number: None, decoded }
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! `ops freeze` and `ops thaw`: the human's hand on all actions.
 
 use super::connect::Connect;
-use super::history::format_time;
 use crate::bus::{Offsets, Settings};
 use crate::model::ServiceId;
 use crate::model::action::{ActionEvent, ActionKind};
 use crate::model::topics::Topics;
 use crate::sdk::{Catalog, actions, freeze};
 use crate::spec::diagnose::harmless;
+use crate::telemetry::clock::format_time;
 
 /// Stops all actions, of every service or of one, until somebody thaws them. Pages go out all the same.
 ///

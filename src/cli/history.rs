@@ -137,11 +137,6 @@ pub fn parse_time(text: &str) -> anyhow::Result<i64> {
     Ok(civil.to_zoned(jiff::tz::TimeZone::UTC)?.timestamp().as_millisecond())
 }
 
-/// `2026-11-24T12:00:00Z`, with milliseconds where there are any.
-pub fn format_time(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |stamp| stamp.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,10 +6,10 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::connect::Connect;
-use super::history::{format_time, parse_time};
+use super::history::parse_time;
 use super::progress::Progress;
 use crate::processor::audit::{Auditor, Finding};
-use crate::processor::replay::Difference;
+use crate::processor::words::difference_text;
 
 /// Compute the incidents of a range again from ops.metrics, and compare them with ops.incidents, byte by byte.
 ///
@@ -121,18 +121,7 @@ fn to_json(finding: &Finding) -> serde_json::Value {
         "equal": finding.equal,
         "unplaced": finding.unplaced,
         "gap": finding.gap,
-        "difference": finding.difference.as_ref().map(difference_json),
-    })
-}
-
-/// A difference as `--json` shows it.
-pub fn difference_json(difference: &Difference) -> serde_json::Value {
-    json!({
-        "offset": difference.offset,
-        "position": difference.position,
-        "parts": difference.parts,
-        "committed": difference.committed,
-        "computed": difference.computed,
+        "difference": finding.difference,
     })
 }
 
@@ -158,44 +147,6 @@ fn to_text(finding: &Finding) -> String {
     text
 }
 
-/// A difference for people: where, what, and both sides.
-pub fn difference_text(difference: &Difference, partition: i32) -> String {
-    let at = |offset: i64| format!("offset {offset} of ops.incidents/{partition}");
-    let decided = |position: i64| format!("record {position} of ops.metrics/{partition}");
-    let what = match (difference.offset, difference.position, difference.parts.as_slice()) {
-        (Some(offset), Some(position), parts) => {
-            format!("{}, decided by {}: another {}", at(offset), decided(position), parts.join(", "))
-        }
-        (Some(offset), None, _) => format!("{}: an event that nothing has led to", at(offset)),
-        (None, position, _) => {
-            format!("an event is missing, decided by {}", decided(position.unwrap_or_default()))
-        }
-    };
-    let mut text = format!("  {what}\n");
-    for (name, side) in [("committed", &difference.committed), ("computed", &difference.computed)] {
-        let side = side.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        text.push_str(&format!("    {name:9}  {side}\n"));
-    }
-    if let (Some(committed), Some(computed)) = (&difference.committed, &difference.computed) {
-        let fields = fields_that_differ(committed, computed);
-        if !fields.is_empty() {
-            text.push_str(&format!("    in         {}\n", fields.join(", ")));
-        }
-        let at = computed["at"].as_i64().map_or_else(String::new, format_time);
-        text.push_str(&format!("    at         {at}\n"));
-    }
-    text
-}
-
-fn fields_that_differ(one: &serde_json::Value, other: &serde_json::Value) -> Vec<String> {
-    let (Some(one), Some(other)) = (one.as_object(), other.as_object()) else { return Vec::new() };
-    let mut names: Vec<String> = one.keys().chain(other.keys()).cloned().collect();
-    names.sort();
-    names.dedup();
-    names.retain(|name| one.get(name) != other.get(name));
-    names
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,21 +156,5 @@ mod tests {
         assert_eq!(place("17"), Ok(Place::Offset(17)));
         assert_eq!(place("1970-01-01T00:00:02Z"), Ok(Place::Time(2_000)));
         assert!(place("-1").is_err() && place("yesterday").is_err());
-    }
-
-    #[test]
-    fn a_difference_names_its_place_and_its_fields() {
-        let difference = Difference {
-            offset: Some(7),
-            position: Some(90),
-            parts: vec!["value"],
-            committed: Some(json!({"event": "opened", "n": 5, "at": 1000})),
-            computed: Some(json!({"event": "opened", "n": 6, "at": 1000})),
-        };
-        let text = difference_text(&difference, 2);
-        assert!(text.contains("offset 7 of ops.incidents/2, decided by record 90"), "{text}");
-        assert!(text.contains("in         n\n"), "{text}");
-        let missing = Difference { offset: None, committed: None, parts: Vec::new(), ..difference };
-        assert!(difference_text(&missing, 2).contains("committed  nothing"));
     }
 }

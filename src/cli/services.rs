@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::connect::Connect;
-use super::history::format_time;
 use super::register::{Wait, answer};
 use crate::bus::Offsets;
 use crate::model::spec::{Slo, Spec};
 use crate::sdk::catalog::Entry;
 use crate::sdk::{self, Catalog, Error};
+use crate::telemetry::clock::format_time;
 
 /// Lists the registered services: id, owner, objective, sensors.
 ///

@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::connect::Connect;
-use super::history::format_time;
 use crate::model::action::{ActionEvent, ActionKind};
 use crate::sdk::status::{Board, Phase, Quality, SloState, Status, TargetState, TargetStatus};
 use crate::spec::diagnose::harmless;
-use crate::telemetry::clock::now_ms;
+use crate::telemetry::clock::{format_time, now_ms};
 
 /// `--watch` shows something new at most so often.
 const REFRESH: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@ use super::ids::{ActionId, IncidentId, ServiceId};
 
 /// One event of `ops.actions`. Its JSON form is flat, as that of [`super::incident::IncidentEvent`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct ActionEvent {
     /// What happened.
     #[serde(flatten)]
@@ -63,6 +64,7 @@ impl ActionEvent {
 ///               \-> suppressed  \-> denied     \-> expired   done -> verified | ineffective
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ActionKind {
     /// The intent: on the bus before anything is done.
@@ -120,6 +122,7 @@ pub enum ActionKind {
 
 /// How the service was right before an action and one window after it. What is not known is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Effect {
     /// p95 estimate before, for people.
     pub before: Option<f64>,

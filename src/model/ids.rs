@@ -16,6 +16,7 @@ pub const TICK_SENSOR: &str = "tick";
 
 /// The id of a service: `[A-Za-z0-9][A-Za-z0-9_.-]{0,127}`, and the Kafka key of everything about it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct ServiceId(Arc<str>);
 
@@ -139,6 +140,7 @@ fn murmur2(data: &[u8]) -> u32 {
 
 /// SHA-256 of a spec's text as registered.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct SpecHash([u8; 32]);
 
 impl SpecHash {
@@ -156,6 +158,7 @@ impl fmt::Display for SpecHash {
 
 /// The name of one generation of trouble: `{service}.{generation}`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct IncidentId {
     /// Whose trouble.
     pub service: ServiceId,
@@ -183,6 +186,7 @@ impl FromStr for IncidentId {
 
 /// Names one call of one step of one incident for ever: the same id is the same action.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema), schemars(with = "String"))]
 pub struct ActionId([u8; 16]);
 
 impl ActionId {

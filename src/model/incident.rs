@@ -13,6 +13,7 @@ pub const SEMANTICS: i32 = 1;
 /// One event of `ops.incidents`. Its JSON form is flat: `{"event":"opened","service":..,"at":..,...}`;
 /// what a kind of event does not have is left out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct IncidentEvent {
     /// What happened.
     #[serde(flatten)]
@@ -28,6 +29,7 @@ pub struct IncidentEvent {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// A spec takes effect, between two records of `ops.metrics`.
@@ -127,6 +129,7 @@ pub enum EventKind {
 
 /// The numbers by which an SLO's incident was opened. `over > n - rank` is the whole proof.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// The SLO's threshold.
     pub threshold: f64,
@@ -147,6 +150,7 @@ pub struct Verdict {
 
 /// The numbers at which an SLO's incident was resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Recovered {
     /// Readings in the window.
     pub n: u64,
@@ -161,6 +165,7 @@ pub struct Recovered {
 
 /// The numbers of the fresh readings at an escalation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Fresh {
     /// Fresh readings.
     pub n: u64,
@@ -172,6 +177,7 @@ pub struct Fresh {
 
 /// Why an action is requested now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// The incident was opened.
@@ -186,6 +192,7 @@ pub enum Basis {
 
 /// Why an incident was closed without being resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CloseReason {
     /// An incompatible spec took its place.

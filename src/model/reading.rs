@@ -63,6 +63,7 @@ impl Reading<'_> {
 /// Why a record of `ops.metrics` was refused. The order is the order in which the reasons are looked for:
 /// the first that applies is the one that is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
     /// The first byte belongs to no encoding that is known.

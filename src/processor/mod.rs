@@ -10,6 +10,7 @@ pub mod core;
 pub mod counts;
 mod cut;
 mod error;
+pub mod evidence;
 pub mod explain;
 mod gap;
 mod grid;
@@ -26,6 +27,7 @@ mod restore;
 mod series;
 mod service;
 mod task;
+pub mod words;
 mod worker;
 
 pub use cut::RestoreError;

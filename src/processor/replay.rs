@@ -12,6 +12,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::codec;
@@ -291,7 +293,7 @@ impl Replay {
 }
 
 /// The first place at which a replay and the log part.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Difference {
     /// Of `ops.incidents`; none if an event is missing at the end.
     pub offset: Option<i64>,

@@ -20,6 +20,7 @@ const GLANCE: Duration = Duration::from_millis(5);
 
 /// One action: what was asked, and all that is on the record about it. Also the JSON of `ops actions --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Deed {
     /// Same id, same action.
     pub action_id: ActionId,
@@ -47,6 +48,7 @@ pub struct Deed {
 
 /// How a playbook asked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Request {
     /// The instant, ms.
     pub at: i64,

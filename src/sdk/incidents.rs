@@ -19,6 +19,7 @@ const KEPT: usize = 10_000;
 
 /// An event and where it is on `ops.incidents`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Told {
     /// Of `ops.incidents`.
     pub partition: i32,
@@ -31,6 +32,7 @@ pub struct Told {
 
 /// How an incident ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// Its cause was clear for its time.
@@ -41,6 +43,7 @@ pub enum End {
 
 /// One incident.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Story {
     /// Which.
     pub incident: IncidentId,

@@ -35,6 +35,7 @@ pub struct Stretch {
 
 /// The readings that were counted between two times.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Bucket {
     /// The end of the bucket by the partition's clock, ms.
     pub at: i64,

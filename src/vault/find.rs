@@ -34,6 +34,8 @@ pub struct Found {
     pub log: LogId,
     /// The record as it is in the vault.
     pub entry: Entry,
+    /// Its number among the records of the log, from 0; none if nobody counted.
+    pub number: Option<u64>,
     /// What it says, or why that cannot be told.
     pub decoded: Result<Value, String>,
 }
@@ -94,11 +96,17 @@ async fn find_in(
     findings: &mut Findings,
 ) -> Result<(), VaultError> {
     let segments = vault.segments(log).await?;
-    for segment in segments.iter().filter(|segment| segment.times.is_some_and(|times| query.meets(times))) {
+    let mut before = 0;
+    for segment in &segments {
+        let first = before;
+        before += segment.records;
+        if !segment.times.is_some_and(|times| query.meets(times)) {
+            continue;
+        }
         match vault.read(segment).await {
             Ok(entries) => {
-                let matching = entries.into_iter().filter_map(|entry| query.select(log, entry, says));
-                findings.found.extend(matching);
+                let numbered = (first..).zip(entries);
+                findings.found.extend(numbered.filter_map(|(number, entry)| query.select(log, number, entry, says)));
             }
             Err(damage) => findings.damage.push(damage),
         }
@@ -129,7 +137,7 @@ impl Query {
         self.from.is_none_or(|from| greatest >= from) && self.to.is_none_or(|to| least < to)
     }
 
-    fn select(&self, log: &LogId, entry: Entry, says: &Says<'_>) -> Option<Found> {
+    fn select(&self, log: &LogId, number: u64, entry: Entry, says: &Says<'_>) -> Option<Found> {
         if !self.meets((entry.timestamp, entry.timestamp)) || !self.may_be_of_service(&entry) {
             return None;
         }
@@ -139,7 +147,7 @@ impl Query {
         {
             return None;
         }
-        Some(Found { log: log.clone(), entry, decoded })
+        Some(Found { log: log.clone(), entry, number: Some(number), decoded })
     }
 
     /// A record without a key belongs to nobody that could be ruled out.

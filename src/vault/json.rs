@@ -8,7 +8,7 @@ use super::segment::Header;
 /// One object: `topic`, `partition`, `offset`, `at` (append time, ms), `key`, and `value`, or `undecodable` with why and the bytes
 /// in hex.
 pub fn to_json(found: &Found, with_headers: bool) -> Value {
-    let Found { log, entry, decoded } = found;
+    let Found { log, entry, decoded, .. } = found;
     let mut object = Map::new();
     object.insert("topic".into(), json!(log.topic));
     object.insert("partition".into(), json!(log.partition));

@@ -61,7 +61,7 @@ impl Watched {
 }
 
 /// One reading.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Point {
     /// Event time, ms.
     pub ts: i64,
@@ -70,7 +70,7 @@ pub struct Point {
 }
 
 /// The window at one instant.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct Window {
     /// The instant; the window is `(at - W, at]`, ms.
     pub at: i64,
@@ -83,7 +83,7 @@ pub struct Window {
 }
 
 /// What is new at the edge.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, schemars::JsonSchema)]
 pub struct News {
     /// As they came.
     pub readings: Vec<Point>,

@@ -17,6 +17,7 @@ use axum::body::Bytes;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -61,10 +62,13 @@ pub struct Knowledge {
     pub deeds: Mutex<Deeds>,
 }
 
-#[derive(Serialize)]
-struct All {
-    now: i64,
-    services: Vec<Status>,
+/// How services are: all of them, or those that somebody may see.
+#[derive(Serialize, JsonSchema)]
+pub struct Services {
+    /// The host's clock, ms.
+    pub now: i64,
+    /// By id.
+    pub services: Vec<Status>,
 }
 
 /// What a stream begins with: how all services are.
@@ -123,7 +127,7 @@ impl Live {
         }
         // Before the look: what happens meanwhile is told again.
         let (id, now) = (self.feed.last(), now_ms());
-        let frame = feed::frame(Some(&id), "reset", &All { now, services: view.statuses(now) });
+        let frame = feed::frame(Some(&id), "reset", &Services { now, services: view.statuses(now) });
         Some(kept.insert(First { at: Instant::now(), id, frame }).clone())
     }
 

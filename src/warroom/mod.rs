@@ -1,5 +1,6 @@
 //! The war room: how the fleet is, over HTTP. Reads what the processor and the actors have published and shows it;
-//! judges nothing. What a human may do from here (freeze, thaw) goes the way of the commands, through [`crate::sdk`].
+//! judges nothing. What a human may do from here (freeze, thaw, register) goes the way of the commands, through
+//! [`crate::sdk`], and what is received the way of `ops collect`, through [`crate::collect::receive`].
 //!
 //! - [`live`]: follows the topics on a thread of its own; many may read what it knows.
 //! - [`feed`]: tells every open stream what is new; a stream that was cut off goes on where it was.
@@ -20,13 +21,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::bus::Settings;
+use crate::collect::receive::{self, mapping::Mapping};
+use crate::model::network::Networks;
 use crate::model::topics::Topics;
-use crate::telemetry;
+use crate::telemetry::http::Source;
+use crate::telemetry::receiver::ReceiverMetrics;
 use crate::web::gate::Exposed;
-use crate::web::{Gate, Limits, Options, Server, Tokens};
+use crate::web::{Gate, Limits, Server, Tokens};
+use crate::{telemetry, web};
+use api::Desk;
 use live::{Follower, Live};
 
-/// Streams and requests at once; what is beyond them waits to be taken.
+/// Streams and requests at once; what is beyond them is told to come again.
 const CONNECTIONS: usize = 2048;
 /// Threads that answer.
 const THREADS: usize = 2;
@@ -40,6 +46,46 @@ pub enum Error {
     /// The address is taken, or there is no thread.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// What receivers are told makes no sense.
+    #[error("{0}")]
+    Mapping(String),
+}
+
+/// How a war room is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster.
+    pub settings: Settings,
+    /// Its topics.
+    pub topics: Topics,
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Who may do what; none: whoever is on this machine, everything.
+    pub tokens: Tokens,
+    /// The archive, as `ops dta` takes it; none: it is not shown.
+    pub vault: Option<String>,
+    /// Consumer group of the processors, whose offsets say how far an incident can be computed again.
+    pub group: String,
+    /// Names and labels of others, for what is received.
+    pub mapping: Mapping,
+    /// Networks inside to which a `scrape_url` of what is registered may lead.
+    pub networks: Networks,
+}
+
+impl Options {
+    /// No tokens, no archive, the usual group.
+    pub fn new(settings: Settings, topics: Topics, address: SocketAddr) -> Self {
+        Self {
+            settings,
+            topics,
+            address,
+            tokens: Tokens::default(),
+            vault: None,
+            group: "ops-processor".to_owned(),
+            mapping: Mapping::default(),
+            networks: Networks::default(),
+        }
+    }
 }
 
 /// A running war room; ends when it is dropped.
@@ -55,13 +101,17 @@ impl WarRoom {
     ///
     /// # Errors
     /// [`Exposed`]; the address is taken.
-    pub fn start(settings: &Settings, topics: &Topics, address: SocketAddr, tokens: Tokens) -> Result<Self, Error> {
-        let gate = Gate::new(address, tokens)?;
-        let live = Arc::new(Live::new(settings, topics));
-        let router = gate.protect(api::router(live.clone())).merge(telemetry::http::router(live.clone()));
-        let router = router.merge(assets::router());
-        let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
-        let options = Options { threads: THREADS, limits, ..Options::new("war room", address) };
+    pub fn start(options: Options) -> Result<Self, Error> {
+        options.mapping.check().map_err(Error::Mapping)?;
+        let address = options.address;
+        let gate = Gate::new(address, options.tokens.clone())?;
+        let live = Arc::new(Live::new(&options.settings, &options.topics));
+        let metrics = Arc::new(ReceiverMetrics::default());
+        let own: Vec<Arc<dyn Source>> = vec![live.clone(), metrics.clone()];
+        let router = api::router(Desk::new(live.clone(), gate, metrics, options));
+        let router = router.merge(telemetry::http::router(Arc::new(own))).merge(assets::router());
+        let limits = Limits { connections: CONNECTIONS, ..receive::limits() };
+        let options = web::Options { threads: THREADS, limits, ..web::Options::new("war room", address) };
         let server = Server::start(options, router)?;
         Ok(Self { _follower: Follower::start(live)?, server })
     }

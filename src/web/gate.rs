@@ -3,9 +3,14 @@
 //!
 //! Without tokens everybody may do everything, which only a listener on loopback allows. There a page could still
 //! reach it under a name of its own that it lets point to this machine, so the `Host` must be loopback's too.
+//!
+//! A program shows its token with every request, a browser once ([`Gate::log_in`]): then its cookie opens what the token
+//! does. As a browser sends cookies by itself, what changes something then also needs the header `x-ops`, which no other
+//! site can make it send.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{FromRequestParts, Request, State};
@@ -16,7 +21,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
+use super::server::Peer;
+use super::sessions::{self, Sessions};
 use super::tokens::{Right, Token, Tokens};
+use super::tries::Tries;
+
+/// What a page of ours sends with whatever changes something; no form can.
+pub const HAND: &str = "x-ops";
 
 /// A listener that anybody could reach, and no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +42,8 @@ pub struct Exposed {
 #[derive(Clone, Debug)]
 pub struct Gate {
     tokens: Arc<Tokens>,
+    sessions: Arc<Sessions>,
+    tries: Arc<Tries>,
 }
 
 impl Gate {
@@ -42,7 +55,7 @@ impl Gate {
         if tokens.is_empty() && !address.ip().is_loopback() {
             return Err(Exposed { address });
         }
-        Ok(Self { tokens: Arc::new(tokens) })
+        Ok(Self { tokens: Arc::new(tokens), sessions: Arc::default(), tries: Arc::default() })
     }
 
     /// Puts the gate before all routes of `router`.
@@ -50,20 +63,90 @@ impl Gate {
         router.route_layer(from_fn_with_state(self, pass))
     }
 
+    /// The same for what also those may ask who have not logged in: handlers take a [`Visitor`].
+    pub fn greet<S: Clone + Send + Sync + 'static>(self, router: Router<S>) -> Router<S> {
+        router.route_layer(from_fn_with_state(self, greet))
+    }
+
+    /// Does anybody need a token?
+    pub fn has_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// A token that a browser shows once, for a session; the answer is the session's id.
+    ///
+    /// # Errors
+    /// 401: it is not known. 429: too many were not. 409: there are no tokens.
+    pub fn log_in(&self, from: Peer, token: &str) -> Result<(Caller, String), Problem> {
+        if !self.has_tokens() {
+            let title = "There is nothing to log in to";
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                "no_login",
+                title,
+                "this server has no tokens: all may ask",
+            ));
+        }
+        let now = Instant::now();
+        self.tries.may(from.0, now).map_err(|seconds| {
+            let title = "Too many wrong tokens";
+            let detail = format!("too many wrong tokens came from {}: wait", from.0);
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_tries", title, detail).retry_after(seconds)
+        })?;
+        let Some(token) = self.tokens.find(token) else {
+            self.tries.wrong(from.0, now);
+            tracing::warn!(from = %from.0, "a login with a token that is not known");
+            return Err(unauthorized("this token is not known", ", error=\"invalid_token\""));
+        };
+        let id = self.sessions.open(token.clone(), now);
+        let id = id.ok_or_else(|| Problem::internal("this machine gives no random numbers"))?;
+        Ok((Caller(Some(token)), id))
+    }
+
+    /// Forgets the session that a request shows, if it shows one.
+    pub fn log_out(&self, headers: &HeaderMap) {
+        if let Some(id) = sessions::shown(headers) {
+            self.sessions.close(id);
+        }
+    }
+
     /// Who calls?
     fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
-        check_site(method, headers)?;
-        if self.tokens.is_empty() {
-            check_host(headers)?;
+        self.check(method, headers)?;
+        if !self.has_tokens() {
             return Ok(Caller::anybody());
         }
-        let shown = headers.get(header::AUTHORIZATION).ok_or_else(|| unauthorized("no token is shown", ""))?;
-        let token = shown.to_str().ok().and_then(bearer);
-        let found = token.and_then(|token| self.tokens.find(token));
-        found
-            .map(|token| Caller(Some(token)))
-            .ok_or_else(|| unauthorized("this token is not known", ", error=\"invalid_token\""))
+        if let Some(shown) = headers.get(header::AUTHORIZATION) {
+            let token = shown.to_str().ok().and_then(bearer);
+            let found = token.and_then(|token| self.tokens.find(token));
+            let unknown = || unauthorized("this token is not known", ", error=\"invalid_token\"");
+            return found.map(|token| Caller(Some(token))).ok_or_else(unknown);
+        }
+        let id = sessions::shown(headers).ok_or_else(|| unauthorized("no token is shown", ""))?;
+        let token = self.sessions.find(id, Instant::now());
+        let token = token.ok_or_else(|| unauthorized("this session is over: log in again", ""))?;
+        if !changes_nothing(method) {
+            must_mean_it(headers)?;
+        }
+        Ok(Caller(Some(token)))
     }
+
+    /// What holds for everybody, known or not.
+    fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+        check_site(method, headers)?;
+        if self.has_tokens() { Ok(()) } else { check_host(headers) }
+    }
+}
+
+/// Does the request say that it means to change something?
+///
+/// # Errors
+/// 400: it does not.
+pub fn must_mean_it(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(HAND) {
+        return Ok(());
+    }
+    Err(Problem::bad_request(format!("what changes something needs the header {HAND}: 1")))
 }
 
 async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
@@ -73,6 +156,28 @@ async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Res
             next.run(request).await
         }
         Err(problem) => problem.into_response(),
+    }
+}
+
+async fn greet(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    if let Err(problem) = gate.check(request.method(), request.headers()) {
+        return problem.into_response();
+    }
+    let caller = gate.admit(request.method(), request.headers()).ok();
+    request.extensions_mut().insert(Visitor(caller));
+    next.run(request).await
+}
+
+/// Somebody who may have no token (any more): none is nobody that is known.
+#[derive(Clone, Debug)]
+pub struct Visitor(pub Option<Caller>);
+
+impl<S: Sync> FromRequestParts<S> for Visitor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let visitor = parts.extensions.get().cloned();
+        visitor.ok_or_else(|| Problem::internal("this path has no gate"))
     }
 }
 
@@ -89,6 +194,16 @@ impl Caller {
     /// The token's name, for the record; none if everybody may call.
     pub fn name(&self) -> Option<&str> {
         self.0.as_ref().map(|token| token.name())
+    }
+
+    /// All that the caller may do.
+    pub fn rights(&self) -> Vec<Right> {
+        Right::ALL.into_iter().filter(|right| self.0.as_ref().is_none_or(|token| token.may(*right))).collect()
+    }
+
+    /// With which services: ids, `BEGINNING*` or `*`.
+    pub fn services(&self) -> Vec<String> {
+        self.0.as_ref().map_or_else(|| vec!["*".to_owned()], |token| token.scope().patterns())
     }
 
     /// May the caller do this with some service?
@@ -159,10 +274,14 @@ fn forbidden(detail: String) -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "forbidden", "This token is not for that", detail)
 }
 
+fn changes_nothing(method: &Method) -> bool {
+    [Method::GET, Method::HEAD, Method::OPTIONS].contains(method)
+}
+
 /// A browser says which site a request comes from. What changes nothing may come from anywhere: its answer is not
 /// shown to another site.
 fn check_site(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    if [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
+    if changes_nothing(method) {
         return Ok(());
     }
     let ours = match headers.get(header::ORIGIN) {
@@ -197,90 +316,4 @@ fn cross_site(detail: &str) -> Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::web::tokens::Scope;
-
-    const TEXT: &str = "0123456789abcdef";
-
-    fn gate(tokens: bool) -> Gate {
-        let token = || Token::new("t", TEXT, Scope::new(&["a*".to_owned()]).unwrap(), [Right::Emit]).unwrap();
-        let tokens = Tokens::new(tokens.then(token)).unwrap();
-        Gate::new("127.0.0.1:1".parse().unwrap(), tokens).unwrap()
-    }
-
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
-    }
-
-    fn admitted(gate: &Gate, pairs: &[(&'static str, &str)]) -> Result<Caller, u16> {
-        gate.admit(&Method::POST, &headers(pairs)).map_err(|problem| problem.status().as_u16())
-    }
-
-    #[test]
-    fn only_loopback_may_go_without_tokens() {
-        for (address, open) in
-            [("127.0.0.1:80", true), ("[::1]:80", true), ("0.0.0.0:80", false), ("10.0.0.1:80", false)]
-        {
-            let address: SocketAddr = address.parse().unwrap();
-            let gate = Gate::new(address, Tokens::default());
-            assert_eq!(gate.is_ok(), open, "{address}");
-            let tokens = gate_tokens();
-            assert!(Gate::new(address, tokens).is_ok());
-        }
-    }
-
-    fn gate_tokens() -> Tokens {
-        (*gate(true).tokens).clone()
-    }
-
-    #[test]
-    fn a_token_opens_what_it_is_for_and_nothing_else() {
-        let gate = gate(true);
-        assert_eq!(admitted(&gate, &[]).unwrap_err(), 401);
-        for wrong in ["Bearer", "Bearer ", "Basic 0123456789abcdef", "Bearer 0123456789abcdeF", "0123456789abcdef"] {
-            assert_eq!(admitted(&gate, &[("authorization", wrong)]).unwrap_err(), 401, "{wrong}");
-        }
-        let caller = admitted(&gate, &[("authorization", &format!("bearer {TEXT}"))]).unwrap();
-        assert!(caller.must_with(Right::Emit, "abc").is_ok());
-        assert!(caller.must_with(Right::Emit, "b").unwrap_err().detail().contains("not for the service \"b\""));
-        assert!(caller.must_with(Right::Read, "abc").unwrap_err().detail().contains("may not read"));
-    }
-
-    #[test]
-    fn a_page_of_another_site_is_kept_out() {
-        let gate = gate(false);
-        let host = ("host", "127.0.0.1:8080");
-        for (origin, ours) in [
-            ("http://127.0.0.1:8080", true),
-            ("http://127.0.0.1:8081", false),
-            ("http://evil.example", false),
-            ("null", false),
-            ("", false),
-        ] {
-            assert_eq!(admitted(&gate, &[host, ("origin", origin)]).is_ok(), ours, "{origin}");
-        }
-        assert!(admitted(&gate, &[("origin", "http://127.0.0.1:8080")]).is_err(), "no host to compare it with");
-        assert!(admitted(&gate, &[host, ("sec-fetch-site", "cross-site")]).is_err());
-        assert!(admitted(&gate, &[host, ("sec-fetch-site", "same-origin")]).is_ok());
-        assert!(admitted(&gate, &[host]).is_ok() && admitted(&gate, &[]).is_ok(), "no browser");
-        let same = headers(&[("host", "ops.example"), ("origin", "https://ops.example:443")]);
-        assert!(check_site(&Method::POST, &same).is_ok());
-    }
-
-    #[test]
-    fn a_foreign_name_that_points_to_this_machine_opens_nothing_without_tokens() {
-        let gate = gate(false);
-        for (host, ours) in [
-            ("localhost:80", true),
-            ("[::1]:80", true),
-            ("127.0.0.1", true),
-            ("evil.example:80", false),
-            ("10.0.0.1", false),
-        ] {
-            let origin = format!("http://{host}");
-            assert_eq!(admitted(&gate, &[("host", host), ("origin", &origin)]).is_ok(), ours, "{host}");
-            assert_eq!(gate.admit(&Method::GET, &headers(&[("host", host)])).is_ok(), ours, "{host}");
-        }
-    }
-}
+mod tests;

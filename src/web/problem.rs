@@ -8,10 +8,36 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// Goes before the word.
 const TYPE: &str = "urn:hms-ops:problem:";
+
+/// The members that every document has, or may have.
+const STANDARD: [&str; 5] = ["type", "title", "status", "detail", "instance"];
+
+/// The document as it is sent: `application/problem+json`.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct Document<'a> {
+    /// `urn:hms-ops:problem:` and a word that never changes meaning.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The word for people, always the same.
+    title: &'a str,
+    /// The status of the answer.
+    status: u16,
+    /// About this request.
+    detail: &'a str,
+    /// The path that was asked for; none if no path was read yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+    /// What this kind says besides: `near`, `findings`, `needs`, ...
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
+}
 
 /// Why a request was refused. See the module.
 #[derive(Clone, Debug)]
@@ -39,7 +65,9 @@ impl Problem {
     /// With a further member. The standard ones cannot be replaced.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.more.insert(name.to_owned(), value.into());
+        if !STANDARD.contains(&name) {
+            self.0.more.insert(name.to_owned(), value.into());
+        }
         self
     }
 
@@ -120,17 +148,22 @@ impl Problem {
         &self.0.headers
     }
 
-    fn document(&self, instance: Option<&str>) -> Value {
-        let mut document = self.0.more.clone();
-        let mut set = |name: &str, value: Value| document.insert(name.to_owned(), value);
-        set("type", format!("{TYPE}{}", self.0.kind).into());
-        set("title", self.0.title.into());
-        set("status", self.0.status.as_u16().into());
-        set("detail", self.0.detail.as_str().into());
-        if let Some(instance) = instance {
-            set("instance", instance.into());
-        }
-        Value::Object(document)
+    fn document<'a>(&'a self, instance: Option<&'a str>) -> Document<'a> {
+        let Facts { status, kind, title, detail, more, .. } = &*self.0;
+        let kind = format!("{TYPE}{kind}");
+        Document { kind, title, status: status.as_u16(), detail, instance, more }
+    }
+
+    /// The whole answer as it stands on the wire, for a connection that is closed behind it.
+    pub(super) fn as_last_words(&self) -> String {
+        let body = serde_json::to_string(&self.document(None)).unwrap_or_default();
+        let headers = self.0.headers.iter().filter_map(|(name, value)| Some((name, value.to_str().ok()?)));
+        let headers: String = headers.map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let (status, length) = (self.0.status, body.len());
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {length}\r\n\
+             connection: close\r\n{headers}\r\n{body}"
+        )
     }
 
     fn answer(self, instance: Option<&str>) -> Response {
@@ -191,7 +224,7 @@ mod tests {
     #[test]
     fn a_further_member_never_replaces_a_standard_one() {
         let problem = Problem::bad_request("d").with("status", 200).with("index", 7);
-        let document = problem.document(Some("/x"));
+        let document = serde_json::to_value(problem.document(Some("/x"))).unwrap();
         assert_eq!(
             document,
             serde_json::json!({

@@ -1,19 +1,27 @@
 //! A listener with its limits, on a thread of its own: the one place that says what an HTTP service of ours stands.
 //!
 //! HTTP/1.1 without TLS: that is for what stands in front of it. Slow heads and idle connections are closed, slow or
-//! long bodies refused ([`super::extract`]), all bodies together held within a bound. Started by commands; ends when it
-//! is dropped: no new connections, requests in hand are answered.
+//! long bodies refused ([`super::extract`]), all bodies together held within a bound. Connections beyond the limit are
+//! told to come again ([`full`]). Started by commands; ends when it is dropped: no new connections, requests in hand are
+//! answered.
+
+mod full;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::http::Extensions;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{Extensions, Request};
 use axum::middleware::from_fn;
 use axum::{Extension, Router};
+use full::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -41,7 +49,7 @@ pub struct Limits {
     pub head_bytes: usize,
     /// A whole head comes within; also how long a connection may be idle.
     pub head_within: Duration,
-    /// Connections at once; further ones wait.
+    /// Connections at once; further ones are refused with 503. Fewer if the process may not open so many files.
     pub connections: usize,
     /// At the end, requests in hand have so long.
     pub grace: Duration,
@@ -147,14 +155,25 @@ async fn serve(
         .layer(Extension(Room::new(limits)));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_within).max_header_size(limits.head_bytes);
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let places = Arc::new(Semaphore::new(full::places(limits.connections)));
     let graceful = GracefulShutdown::new();
+    let service = TowerToHyperService::new(router);
+    let mut full = Full::default();
     loop {
-        let (place, stream) = tokio::select! {
-            taken = take(&listener, &places) => taken,
+        let (stream, peer) = tokio::select! {
+            taken = take(&listener) => taken,
+            () = full.let_go() => continue,
             _ = &mut stopped => break,
         };
-        let service = TowerToHyperService::new(router.clone());
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            full.refuse(stream);
+            continue;
+        };
+        let service = service.clone();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            service.call(request)
+        });
         let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             // Who goes away in the middle, or sends what is no HTTP, harms nobody.
@@ -171,27 +190,35 @@ async fn serve(
     Ok(())
 }
 
-/// The next connection, when there is room for one.
-async fn take(
-    listener: &tokio::net::TcpListener,
-    places: &Arc<Semaphore>,
-) -> (Option<OwnedSemaphorePermit>, TcpStream) {
-    // The semaphore is never closed, so there always is a place in the end.
-    let place = places.clone().acquire_owned().await.ok();
+/// The next connection, and who is at its other end.
+async fn take(listener: &tokio::net::TcpListener) -> (TcpStream, Peer) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // Answers are short and whole.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "a connection was gone at once");
                 }
-                return (place, stream);
+                return (stream, Peer(address.ip().to_canonical()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be taken");
                 tokio::time::sleep(BREATH).await;
             }
         }
+    }
+}
+
+/// Whose connection a request came by: a browser's, or that of what stands in front of us. Handlers find it in the
+/// request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+impl<S: Sync> FromRequestParts<S> for Peer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get().copied().ok_or_else(|| Problem::internal("this path has no server"))
     }
 }
 

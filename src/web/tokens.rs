@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -17,15 +17,20 @@ use crate::model::ids::is_service_id;
 pub const SHORTEST: usize = 16;
 
 /// What a caller may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
     /// Send readings.
     Emit,
     /// Ask.
     Read,
-    /// Stop actions and let them go on.
+    /// Register services; stop actions and let them go on.
     Act,
+}
+
+impl Right {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Emit, Self::Read, Self::Act];
 }
 
 impl fmt::Display for Right {
@@ -72,6 +77,12 @@ impl Scope {
     /// Is every service one of them?
     pub fn is_all(&self) -> bool {
         self.beginnings.iter().any(String::is_empty)
+    }
+
+    /// As they were written.
+    pub fn patterns(&self) -> Vec<String> {
+        let beginnings = self.beginnings.iter().map(|beginning| format!("{beginning}*"));
+        self.ids.iter().cloned().chain(beginnings).collect()
     }
 
     /// Is the service one of them?

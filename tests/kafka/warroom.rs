@@ -1,8 +1,17 @@
 //! The war room over HTTP, on a real Kafka with a real processor: what it shows, what it tells, what it refuses.
 
+#[path = "warroom/document.rs"]
+mod document;
+#[path = "warroom/login.rs"]
+mod login;
+#[path = "warroom/write.rs"]
+mod write;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Instant;
 
-use hms_ops::warroom::WarRoom;
+use hms_ops::warroom::{Options, WarRoom};
 use hms_ops::web::{Right, Scope, Token, Tokens};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -24,7 +33,16 @@ struct Room {
 
 impl Room {
     fn open(at: &Installation, tokens: Tokens) -> Self {
-        let room = WarRoom::start(&settings(), &at.topics, "127.0.0.1:0".parse().unwrap(), tokens).unwrap();
+        Self::with(Options { tokens, ..Self::options(at) })
+    }
+
+    fn options(at: &Installation) -> Options {
+        let group = format!("{}processor", at.prefix);
+        Options { group, ..Options::new(settings(), at.topics.clone(), "127.0.0.1:0".parse().unwrap()) }
+    }
+
+    fn with(options: Options) -> Self {
+        let room = WarRoom::start(options).unwrap();
         // The error only says that one is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder().no_proxy().build().unwrap();
@@ -44,6 +62,20 @@ impl Room {
 
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.room.as_ref().unwrap().address())
+    }
+
+    /// The answer to a body that says that it is longer than may be; nothing of it is sent.
+    fn announce(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.room.as_ref().unwrap().address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nx-ops: 1\r\nContent-Type: application/json\r\n\
+             Content-Length: 5000000\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     fn send(&self, request: RequestBuilder) -> Response {
@@ -82,6 +114,19 @@ impl Room {
         assert_eq!(response.status(), StatusCode::OK);
         Stream { room: self, response, buffer: String::new() }
     }
+}
+
+/// A token for all services, whose text is its name.
+fn token(name: &str, may: impl IntoIterator<Item = Right>) -> Token {
+    token_for(name, "*", may)
+}
+
+fn token_for(name: &str, services: &str, may: impl IntoIterator<Item = Right>) -> Token {
+    Token::new(name, &secret(name), Scope::new(&[services.to_owned()]).unwrap(), may).unwrap()
+}
+
+fn secret(name: &str) -> String {
+    format!("the-secret-of-{name}")
 }
 
 /// Server-sent events as a browser takes them.
@@ -227,6 +272,13 @@ fn what_may_not_be_is_a_problem_and_changes_nothing() {
         (room.get("/api/v1/incidents/<script>"), 404, "no incident"),
         (room.get("/api/v1/incidents?state=x"), 400, "state"),
         (room.get("/api/v1/freeze"), 405, ""),
+        (room.get("/api/v1/incidents/..%2F..%2Fetc%2Fpasswd.1"), 404, "no incident"),
+        (room.get("/api/v1/incidents/Scanner.1/explain"), 404, "no opening"),
+        (room.get("/api/v1/incidents/Scanner.1/vault"), 404, "no_vault"),
+        (room.get("/api/v1/incidents/..%2F..%2Fetc.1/vault"), 404, "no incident"),
+        (room.get("/api/v1/nothing"), 404, "no page"),
+        (room.client.delete(room.url("/api/v1/services/Scanner")), 405, "DELETE"),
+        (room.get("/api/v1/services").header("host", "evil.example"), 403, "localhost"),
         (room.client.post(room.url("/api/v1/freeze")).json(&body), 400, "x-ops"),
         (room.post("/api/v1/freeze", &json!({"reason": "a\nb"})), 400, "one line"),
         (room.post("/api/v1/freeze", &json!({"reason": "a", "all": true})), 400, "all"),
@@ -238,6 +290,7 @@ fn what_may_not_be_is_a_problem_and_changes_nothing() {
         let (found, text) = room.text(request);
         assert!(found.as_u16() == status && text.contains(said) && text.contains("\"type\""), "{found}: {text}");
     }
+    assert!(room.announce("/api/v1/freeze").contains("urn:hms-ops:problem:too_large"));
     assert_eq!(frozen(), json!([]));
     // The control: what is asked for rightly is done, and shows.
     let asked = json!({"service": "Scanner", "reason": "a deploy"});
@@ -256,11 +309,8 @@ fn a_token_shows_its_own_services_and_no_others() {
     let at = Installation::new();
     at.register_text(SPEC, &["--no-wait"]);
     at.register_text(&SPEC.replace("Scanner", "Belt"), &["--no-wait"]);
-    let secret = |name: &str| format!("the-secret-of-{name}");
-    let token = |name: &str, services: &str, right| {
-        Token::new(name, &secret(name), Scope::new(&[services.to_owned()]).unwrap(), [right]).unwrap()
-    };
-    let tokens = [token("belts", "Belt", Right::Read), token("all", "*", Right::Read), token("edge", "*", Right::Emit)];
+    let belts = token_for("belts", "Belt", [Right::Read]);
+    let tokens = [belts, token("all", [Right::Read]), token("edge", [Right::Emit])];
     let room = Room::open(&at, Tokens::new(tokens).unwrap());
     let asks = |name: &str, path: &str| room.get(path).bearer_auth(secret(name));
     let status = |name: &str, path: &str| room.text(asks(name, path)).0.as_u16();

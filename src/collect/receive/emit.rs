@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::cargo::Cargo;
 use super::{NAMED, Shared};
@@ -24,20 +26,27 @@ use crate::web::{Caller, Problem, Right};
 /// The most readings of a request.
 const MAX_READINGS: usize = 100_000;
 
+/// All of the request is on `ops.metrics`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Delivered {
+    /// Readings that the cluster has acknowledged.
+    pub delivered: usize,
+}
+
 /// See the module.
 pub(super) async fn emit(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
     headers: HeaderMap,
     body: Body,
-) -> Result<axum::Json<Value>, Problem> {
+) -> Result<axum::Json<Delivered>, Problem> {
     caller.must(Right::Emit)?;
     let texts = split(&MediaType::of(&headers)?, &body.bytes)?;
     let cargo = load(&texts, &caller, &shared.directory.catalog(), shared.partitions)?;
     let delivered = cargo.len();
     shared.metrics.sampled("emit", [("taken", delivered as u64)]);
     shared.deliver(cargo).await?;
-    Ok(axum::Json(json!({"delivered": delivered})))
+    Ok(axum::Json(Delivered { delivered }))
 }
 
 /// The text of each reading.

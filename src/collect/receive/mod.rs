@@ -1,5 +1,5 @@
 //! The receivers: one HTTP service that takes readings from whatever speaks JSON, Prometheus remote write or OTLP.
-//! Started by `ops collect --listen`.
+//! Started by `ops collect --listen`; the war room has the same paths ([`router`]).
 //!
 //! ```text
 //!  body -> unpack -> decode, sort ([`table`], [`cargo`]) -> courier -> all acknowledged? -> 2xx
@@ -122,20 +122,11 @@ impl Receiver {
     /// # Errors
     /// See [`Error`].
     pub fn start(options: Options) -> Result<Self, Error> {
-        let Options { settings, topics, address, threads, tokens, mapping, load, metrics } = options;
-        mapping.check().map_err(Error::Mapping)?;
-        let gate = Gate::new(address, tokens)?;
-        let partitions = Offsets::new(&settings)?.partitions(&topics.metrics)?;
-        let directory = Directory::follow(&settings, &topics)?;
-        let table = Mutex::new(Table::new(mapping, partitions, directory.catalog()));
-        let courier = Courier::new(&settings, load)?;
-        let shared = Arc::new(Shared { courier, directory, table, topic: topics.metrics, partitions, load, metrics });
-        let ours = Router::new().route("/api/v1/emit", post(emit::emit)).route("/api/v1/write", post(write::write));
-        let otlp = gate.clone().protect(Router::new().route("/v1/metrics", post(otlp::export)));
-        let router = gate.protect(ours).merge(otlp.layer(from_fn(otlp::as_status)));
-        let router = router.layer(from_fn_with_state(shared.clone(), count)).with_state(shared);
-        let limits = Limits { body_bytes: 4 * 1024 * 1024, bodies_bytes: 256 * 1024 * 1024, ..Limits::default() };
-        let options = crate::web::Options { threads, limits, ..crate::web::Options::new("receiver", address) };
+        let gate = Gate::new(options.address, options.tokens.clone())?;
+        let (address, threads) = (options.address, options.threads);
+        let router = router(options, gate)?;
+        let options =
+            crate::web::Options { threads, limits: limits(), ..crate::web::Options::new("receiver", address) };
         let server = Server::start(options, router).map_err(|source| Error::Listen { address, source })?;
         tracing::info!(url = %format_args!("http://{}", server.address()), "readings are received");
         Ok(Self { server })
@@ -145,6 +136,30 @@ impl Receiver {
     pub fn address(&self) -> SocketAddr {
         self.server.address()
     }
+}
+
+/// What a server stands that receives.
+pub fn limits() -> Limits {
+    Limits { body_bytes: 4 * 1024 * 1024, bodies_bytes: 256 * 1024 * 1024, ..Limits::default() }
+}
+
+/// The paths behind `gate`, for a server that has others too: reads what is registered first. Nothing is listened to;
+/// `address`, `threads` and `tokens` are the server's business.
+///
+/// # Errors
+/// The cluster does not answer; the mapping makes no sense.
+pub fn router(options: Options, gate: Gate) -> Result<Router, Error> {
+    let Options { settings, topics, mapping, load, metrics, .. } = options;
+    mapping.check().map_err(Error::Mapping)?;
+    let partitions = Offsets::new(&settings)?.partitions(&topics.metrics)?;
+    let directory = Directory::follow(&settings, &topics)?;
+    let table = Mutex::new(Table::new(mapping, partitions, directory.catalog()));
+    let courier = Courier::new(&settings, load)?;
+    let shared = Arc::new(Shared { courier, directory, table, topic: topics.metrics, partitions, load, metrics });
+    let ours = Router::new().route("/api/v1/emit", post(emit::emit)).route("/api/v1/write", post(write::write));
+    let otlp = gate.clone().protect(Router::new().route("/v1/metrics", post(otlp::export)));
+    let router = gate.protect(ours).merge(otlp.layer(from_fn(otlp::as_status)));
+    Ok(router.layer(from_fn_with_state(shared.clone(), count)).with_state(shared))
 }
 
 /// What all requests share.

@@ -25,8 +25,7 @@ use crate::model::topics::Topics;
 use crate::processor::{Processor, ProcessorOptions};
 use crate::telemetry::clock;
 use crate::vault::archive::Limits;
-use crate::warroom::WarRoom;
-use crate::web::Tokens;
+use crate::warroom::{self, WarRoom};
 
 /// Partitions of every topic: few start fast.
 pub const PARTITIONS: i32 = 4;
@@ -108,7 +107,7 @@ impl Stage {
         let workload = format!("{}/{}", spec.workload.kind, spec.workload.name);
         teller.plain("kubernetes", format!("{kind}; {workload} has {} replicas ready", super::LANES.0))?;
         let vault = vault_directory(options, &kafka, &mut mine)?;
-        let war_room = open_war_room(&settings, &topics)?;
+        let war_room = open_war_room(&settings, &topics, &prefix, &vault)?;
         teller.plain("war room", format!("http://{} (open it in a browser)", war_room.address()))?;
         let company = None;
         let mut stage = Self {
@@ -285,13 +284,17 @@ fn prefix(kafka: &Cluster) -> String {
     }
 }
 
-/// The user's, or one that is gone in the end: inside the broker's scratch directory, which goes even after a kill.
 /// Where everybody looks for it, or where there is room.
-fn open_war_room(settings: &Settings, topics: &Topics) -> Result<WarRoom, Error> {
-    let open = |port| WarRoom::start(settings, topics, (Ipv4Addr::LOCALHOST, port).into(), Tokens::default());
+fn open_war_room(settings: &Settings, topics: &Topics, prefix: &str, vault: &Path) -> Result<WarRoom, Error> {
+    let open = |port| {
+        let options = warroom::Options::new(settings.clone(), topics.clone(), (Ipv4Addr::LOCALHOST, port).into());
+        let (group, vault) = (format!("{prefix}{}", options.group), Some(vault.display().to_string()));
+        WarRoom::start(warroom::Options { group, vault, ..options })
+    };
     Ok(open(WAR_ROOM_PORT).or_else(|_| open(0))?)
 }
 
+/// The user's, or one that is gone in the end: inside the broker's scratch directory, which goes even after a kill.
 fn vault_directory(options: &Options, kafka: &Cluster, mine: &mut Mine) -> Result<PathBuf, Error> {
     match (&options.keep_vault, kafka) {
         (Some(directory), Cluster::Local(_)) if holds_something(directory) => {

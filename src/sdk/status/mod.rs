@@ -35,6 +35,7 @@ const FULL_CUT_MS: i64 = 2 * 3_600_000;
 
 /// How the objective stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SloState {
     /// The last verdict was good, or bad for too short a time to be an incident.
@@ -47,6 +48,7 @@ pub enum SloState {
 
 /// How far what is shown can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Quality {
     /// The processor is at work, and there are enough readings.
@@ -65,6 +67,7 @@ pub enum Quality {
 
 /// One service. Also the JSON of `ops status --json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Status {
     /// Which.
     pub service: ServiceId,
@@ -110,6 +113,7 @@ pub struct Status {
 
 /// The machine of one cause.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Phase {
     /// `slo`, or the condition as written.
     pub cause: String,
@@ -124,6 +128,7 @@ pub struct Phase {
 
 /// An incident that is not over.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct OpenIncident {
     /// Which.
     pub incident: IncidentId,
@@ -135,6 +140,7 @@ pub struct OpenIncident {
 
 /// A rejected reading.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct Refusal {
     /// Why.
     pub reason: RejectReason,

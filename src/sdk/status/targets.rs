@@ -14,6 +14,7 @@ const BACK_MS: i64 = 3_600_000;
 
 /// What is known of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TargetState {
     /// The last scrape found what the sensor asks for.
@@ -26,6 +27,7 @@ pub enum TargetState {
 
 /// One scraped sensor.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
 pub struct TargetStatus {
     /// Which.
     pub sensor: String,

@@ -178,17 +178,44 @@ fn slow_heads_idle_connections_and_long_heads_are_closed() {
     assert_eq!(long.0, 431);
 }
 
+fn answered(server: &Server) -> (u16, String, String) {
+    exchange(server, "GET /ask?from=7 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+}
+
+/// Each of them is told, none waits; who has a place keeps it, and a place that is given back is taken again.
 #[test]
-fn connections_beyond_the_limit_wait_for_a_place() {
-    let server = start(Limits { connections: 1, head_within: PATIENCE, ..tight() });
-    let first = connect(&server);
-    let mut second = connect(&server);
-    second.write_all(b"GET /ask?from=7 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    second.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    assert!(second.read(&mut [0; 1]).is_err(), "it was answered though the only place is taken");
-    drop(first);
-    second.set_read_timeout(Some(PATIENCE)).unwrap();
-    assert_eq!(split(&rest(second)).2, "7");
+fn connections_beyond_the_limit_are_told_to_come_again() {
+    let server = start(Limits { connections: 2, head_within: PATIENCE, ..tight() });
+    let mut kept = connect(&server);
+    let idle = connect(&server);
+    let crowd: Vec<_> = (0..300).map(|_| connect(&server)).collect();
+    let refused = answered(&server);
+    assert_eq!((refused.0, problem(&refused)["type"].as_str()), (503, Some("urn:hms-ops:problem:unavailable")));
+    assert!(refused.1.contains("\r\nretry-after: 5") && refused.1.contains("\r\nconnection: close"), "{}", refused.1);
+    for stream in crowd {
+        assert!(rest(stream).starts_with("HTTP/1.1 503"), "silent, and told all the same");
+    }
+    kept.write_all(b"GET /ask?from=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    assert_eq!(split(&rest(kept)).2, "1");
+    drop(idle);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while answered(&server).0 != 200 {
+        assert!(std::time::Instant::now() < deadline, "the places are never given back");
+    }
+}
+
+/// Whoever connects and says nothing has a place for as long as a head may take, no longer.
+#[test]
+fn the_places_of_the_silent_are_free_again() {
+    let server = start(Limits { connections: 50, ..tight() });
+    let silent: Vec<_> = (0..50).map(|_| connect(&server)).collect();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while answered(&server).0 != 200 {
+        assert!(std::time::Instant::now() < deadline, "the silent keep their places");
+    }
+    for stream in silent {
+        assert_eq!(rest(stream), "");
+    }
 }
 
 #[test]
