@@ -123,8 +123,8 @@ fn whole(status: Status, entry: &Entry, now: i64) -> Whole {
             registered_at: registration.registered_at,
         },
         explained: spec.map_or_else(Vec::new, |spec| explain(spec).lines().map(str::to_owned).collect()),
-        sensors: spec.map_or_else(Vec::new, |spec| sensors(spec)),
-        slo: spec.and_then(|spec| slo(spec)),
+        sensors: spec.map_or_else(Vec::new, sensors),
+        slo: spec.and_then(slo),
     }
 }
 
