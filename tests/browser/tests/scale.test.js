@@ -80,7 +80,7 @@ test("all pages together weigh at most 200 KiB compressed, and the wall is paint
     return performance.getEntriesByType("resource").map((one) => new URL(one.name).pathname).filter((path) => path.endsWith(".js") && !said.has(path));
   });
   assert.deepEqual(unsaid, []);
-  for (const hash of ["#/s/DCA_Luggage_Scanner", "#/i/DCA_Luggage_Scanner.2", "#/actions"]) {
+  for (const hash of ["#/s/DCA_Luggage_Scanner", "#/i/DCA_Luggage_Scanner.2", "#/actions", "#/approvals"]) {
     await page.goto(url + hash);
     await page.locator("h1").waitFor();
     await page.waitForTimeout(300); // what a page loads on its way

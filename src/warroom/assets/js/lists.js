@@ -2,7 +2,7 @@
 // Lists of incidents and of actions, as tables that read well on a phone too.
 import { basisWords, callWords, eventMood, eventWord } from "./deeds.js";
 import { h, time } from "./dom.js";
-import { moment, num, share, span, words } from "./format.js";
+import { about, count, moment, num, share, span, words } from "./format.js";
 import { shape } from "./look.js";
 import { store } from "./store.js";
 import { bdi, incidentLink, serviceLink } from "./text.js";
@@ -23,7 +23,7 @@ export function incidentRows(incidents, withService) {
     bdi(line.cause),
     time(line.opened_at, moment(line.opened_at), "local time"),
     span((line.ended_at ?? store.now()) - line.opened_at),
-    line.n === null || line.n === undefined ? "" : `p95 ${num(line.p95_estimate)} of ${num(line.threshold)}, ${share(line.over, line.n)} over`,
+    line.n === null || line.n === undefined ? "" : `${share(line.over, line.n)} of ${count(line.n)} over ${num(line.threshold)}, p95 ${about(line.p95_estimate)}`,
   ]));
 }
 

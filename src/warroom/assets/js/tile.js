@@ -1,11 +1,12 @@
 // @ts-check
 // One tile of the wall: made once, then only what changed is set again.
 import { h, say, svg } from "./dom.js";
-import { clock, coarse, num, plural, share } from "./format.js";
+import { about, clock, coarse, count, num, plural, share, words } from "./format.js";
 import { setShape, shape, WORDS } from "./look.js";
 import { deedWords } from "./deeds.js";
 import { serviceLink, setBdi } from "./text.js";
 import { CANVAS, paths } from "./trace.js";
+import { waiting } from "./waiting.js";
 
 /** @typedef {import("./store.js").Entry} Entry */
 /** @typedef {import("./plan.js").Place} Place */
@@ -74,9 +75,10 @@ export class Tile {
     }
     setBdi(this.name, status.service, 80);
     setBdi(this.owner, status.owner, 60);
-    say(this.value, num(status.p95_estimate));
+    say(this.value, about(status.p95_estimate));
     say(this.limit, status.threshold === null ? "" : `limit ${num(status.threshold)}`);
     setBdi(this.doing, doingOf(entry, now), 90);
+    this.doing.classList.toggle("asks", waiting.of(status.service).length > 0);
     this.tick(entry, now, asOf);
     this.draw(entry, now);
   }
@@ -121,6 +123,8 @@ function doingOf({ status, look, since }, now) {
   const [last] = status.last_actions;
   const isOfThis = last && (since === null ? now - last.at < 15 * 60_000 : last.at >= since);
   if (status.frozen) return `frozen by ${status.frozen.actor}`;
+  const [asked, ...more] = waiting.of(status.service);
+  if (asked) return more.length ? `${count(more.length + 1)} actions: wait for approval` : `${words(asked.verb)}: waits for approval`;
   if (isOfThis) return deedWords(last);
   const other = status.open_incidents.find((open) => open.cause !== "slo");
   if (other && status.slo_state !== "breached") return other.cause;

@@ -8,6 +8,7 @@ import { seeder } from "./seed.js";
 import { store } from "./store.js";
 import { setBdi } from "./text.js";
 import { Tile } from "./tile.js";
+import { waiting } from "./waiting.js";
 
 /** @typedef {import("./look.js").Look} Look */
 /** @typedef {import("./plan.js").Plan} Plan */
@@ -77,6 +78,7 @@ class Wall {
       this.draw();
     }, signal);
     store.on("link", () => this.refresh(), signal);
+    waiting.on(() => this.refresh(), signal);
     addEventListener("scroll", this.draw, { passive: true, signal });
     const sizes = new ResizeObserver(() => this.refresh());
     sizes.observe(this.grid);
