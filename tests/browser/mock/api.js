@@ -42,7 +42,7 @@ export async function answer(whole, me, request, response, url) {
 /** The part of the fleet that is somebody's business. @param {World} world @param {Me} me @returns {World} */
 function seenBy(world, me) {
   if (me.services.includes("*")) return world;
-  const services = new Map([...world.services].filter(([id]) => me.services.includes(id)));
+  const services = new Map([...world.services].filter(([id]) => me.services.some((of) => (of.endsWith("*") ? id.startsWith(of.slice(0, -1)) : id === of))));
   return Object.create(world, { services: { value: services } });
 }
 
@@ -61,7 +61,7 @@ async function hand(world, me, request, response, [kind, id, what]) {
   if (kind !== "freeze" && kind !== "thaw") return refuse(response, 404, "there is nothing here");
   const { service, reason } = await body(request);
   if (service !== null && !world.services.has(service)) return refuse(response, 404, "there is no such service");
-  if (!me.services.includes("*") && !me.services.includes(service)) return refuse(response, 403, "that is another's");
+  if (!me.services.includes("*") && (service === null || !seenBy(world, me).services.has(service))) return refuse(response, 403, "that is another's");
   world.hand(service, reason, kind === "freeze");
   return send(response, {});
 }
@@ -73,9 +73,9 @@ async function decide(world, me, request, response, id, what) {
   const known = [...world.services.values()].flatMap((service) => service.deeds).find((deed) => deed.action_id === id);
   if (!known || (what !== "approve" && what !== "deny")) return refuse(response, 404, "there is no such action");
   const word = known.events.findLast((event) => event.event === "approved" || event.event === "rejected");
-  if (!asked && word) return refuse(response, 409, `somebody else has decided: ${word.event} by ${word.actor}`, "decided");
-  if (!asked || asked.expires_at <= world.now()) return refuse(response, 409, "its time is over", "expired");
-  if (hash !== asked.hash) return refuse(response, 409, "what would be done is something else by now", "changed");
+  if (!asked && word) return refuse(response, 409, `${word.actor} has ${word.event} it already`, "answered");
+  if (!asked || asked.expires_at <= world.now()) return refuse(response, 409, "its time was over at 12:00:00Z", "expired");
+  if (hash !== asked.hash) return refuse(response, 409, "the hash is not that of what waits: look again at what would be done", "other_hash");
   if (!reason?.trim()) return refuse(response, 400, "a reason is missing");
   world.decide(id, what === "approve", me.name ?? "operator", reason);
   return send(response, known.events.at(-1));
@@ -86,14 +86,15 @@ async function explain(world, id, response) {
   const service = [...world.services.values()].find((one) => one.events.has(id));
   if (!service) return refuse(response, 404, `there is no incident ${id}`);
   await new Promise((resolve) => setTimeout(resolve, world.explainMs));
-  const text = [
-    "spec        9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c, line 8: threshold: 30", "window      (2026-11-29 00:43:31.000, 2026-11-29 00:48:31.000]",
-    "verdict     31 of 291 over 30; the rank is 277, so 14 are allowed: breached", "readings    offsets 88102..88392 of ops.metrics/2: 291 counted in the window, 31 over",
-    "opened      opened by slo, offset 1004",
-    ...(world.isConfirmed ? ["confirmed   computed again from records 87012..91004 of ops.metrics/2: every byte is the same"]
-      : ["differs     computed again from records 87012..91004 of ops.metrics/2", "published at offset 1004:  opened n 291 over 31", "computed:                  opened n 291 over 29"]),
+  const facts = [
+    ["spec", "9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c, line 8: threshold: 30"], ["window", "(2026-11-29 00:43:31.000, 2026-11-29 00:48:31.000]"],
+    ["verdict", "31 of 291 over 30; the rank is 277, so 14 are allowed: breached"], ["readings", "offsets 88102..88392 of ops.metrics/2: 291 counted in the window, 31 over"],
+    ["opened", "opened by slo, offset 1004"],
+    [world.isConfirmed ? "confirmed" : "differs", `computed again from records 87012..91004 of ops.metrics/2${world.isConfirmed ? ": every byte is the same" : ""}`],
   ];
-  const evidence = (service.events.get(id) ?? []).map(({ event, at, n, over, rank, offset }) => ({ event, at, n, over, rank, offset }));
+  const difference = world.isConfirmed ? [] : ["published at offset 1004:  opened n 291 over 31", "computed:                  opened n 291 over 29"];
+  const text = [...facts.map(([name, said]) => `${name.padEnd(10)}  ${said}`), ...difference];
+  const evidence = facts.map(([name, said]) => ({ name, text: said }));
   return send(response, { now: world.now(), incident: id, confirmed: world.isConfirmed, text, evidence });
 }
 
@@ -102,7 +103,7 @@ function vault(world, id, response) {
   if (!world.hasVault) return refuse(response, 404, "the server was started without a vault", "no_vault");
   const events = [...world.services.values()].flatMap((one) => one.events.get(id) ?? []);
   const entries = events.map(({ event, at, partition = 0, offset = 0 }, i) => ({ topic: "ops.incidents", partition, offset, position: 412 + i, event, at }));
-  return send(response, { now: world.now(), origin: "dca.hms-dta", entries, checkpoint: { size: 431, root: "c0ffee".repeat(10), at: world.now() - 4000 } });
+  return send(response, { now: world.now(), origin: "dca.hms-dta", entries, checkpoint: { size: 431, root: "c0ffee".repeat(10) }, damage: world.damage });
 }
 
 /** @param {World} world @param {Service} service */

@@ -31,6 +31,8 @@ export class World {
   explainMs = 50;
   /** Is there a vault to look into? */
   hasVault = true;
+  /** What of it cannot be read. @type {string[]} */
+  damage = [];
   #offset = 1000;
 
   now() {

@@ -46,7 +46,7 @@ test("the most urgent stands first, with what would be done, what it touches, wh
   assert.match(cards[0], /back from revision 41 to revision 40\..*All 8 pods of 1 deployment.*budget service: 6 actions of this service/s);
   assert.equal(await page.locator(".ask").nth(1).getByRole("link", { name: "DCA_Luggage_Scanner.2" }).getAttribute("href"), "#/i/DCA_Luggage_Scanner.2");
   assert.equal(await page.locator(".ask").nth(1).getByRole("link", { name: "DCA_Luggage_Scanner", exact: true }).getAttribute("href"), "#/s/DCA_Luggage_Scanner");
-  assert.match(await page.locator("section.box", { hasText: "Decided lately" }).innerText(), /denied: maria: the belt is jammed/);
+  assert.match(await page.locator("section.box", { hasText: "Decided lately" }).innerText(), /denied: maria: the belt is jammed.*denied by maria: the belt is jammed/s);
   const left = await page.locator(".ask-time").nth(1).innerText();
   await page.waitForFunction((before) => document.querySelectorAll(".ask-time")[1].textContent !== before, left);
 });
@@ -98,7 +98,8 @@ test("an approval repeats the sentence, asks for a reason, and is given once wit
   assert.deepEqual(said.map(({ body, header }) => [body, header]), [[{ reason: "it is the belt", hash }, "1"]]);
   assert.ok(said[0].url.endsWith(`/api/v1/actions/${action}/approve`));
   assert.deepEqual(world.deed(action).events.map((event) => event.event), ["awaiting", "approved", "started"]);
-  await page.locator("td", { hasText: "under way" }).waitFor();
+  // Who said so is told of what is done by now, too.
+  await page.locator("td", { hasText: "under way" }).getByText("approved by operator: it is the belt").waitFor();
 });
 
 test("a denial goes on the record with its reason, by the keyboard alone", MOCK_ONLY, async (t) => {
@@ -142,9 +143,9 @@ test("a refusal is told as what it is: decided, expired, another hash, or no ser
   const waits = { ...world.approvals()[0] };
   /** @type {[() => void, string, boolean][]} */
   const cases = [
-    [() => { world.waiting.set(action, { ...waits, hash: "0".repeat(64) }); }, "what would be done is something else by now", true],
-    [() => { world.waiting.set(action, { ...waits, expires_at: 1 }); }, "its time is over", true],
-    [() => { world.waiting.set(action, { ...waits }); world.decide(action, true, "maria", "yes"); }, "somebody else has decided: approved by maria", true],
+    [() => { world.waiting.set(action, { ...waits, hash: "0".repeat(64) }); }, "What would be done is something else by now", true],
+    [() => { world.waiting.set(action, { ...waits, expires_at: 1 }); }, "Its time is over", true],
+    [() => { world.waiting.set(action, { ...waits }); world.decide(action, true, "maria", "yes"); }, "Somebody else has decided: maria has approved it already", true],
   ];
   // The queue stays as it was, so that the question can be asked again.
   await page.route("**/api/v1/approvals", (route) => route.fulfill({ json: { now: world.now(), approvals: [waits] } }));
@@ -157,6 +158,13 @@ test("a refusal is told as what it is: decided, expired, another hash, or no ser
     assert.equal(await page.locator("#confirm").isVisible(), !isFinal);
     await page.keyboard.press("Escape");
   }
+  await page.route("**/approve", (route) => route.fulfill({ status: 503, contentType: "application/problem+json", body: '{"title":"no","detail":"it is written, but was not read back yet"}' }));
+  await page.getByRole("button", { name: "Approve …" }).click();
+  await page.locator("#reason").fill("mine");
+  await page.locator("#confirm").click();
+  await page.locator("dialog .error", { hasText: "Not confirmed: it is written" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.unroute("**/approve");
   await mock.stop();
   await page.getByRole("button", { name: "Approve …" }).click();
   await page.locator("#reason").fill("mine");
@@ -202,4 +210,17 @@ test("hostile text in what waits is shown, not obeyed", MOCK_ONLY, async (t) => 
   await assertFits(page);
   await picture(page, "hostile-approval");
   assert.equal(await page.evaluate(() => "pwned" in window || document.body.innerText.includes("\u202e")), false);
+});
+
+test("the actions say what waits and why, who decided, and what nobody decided", MOCK_ONLY, async (t) => {
+  const { world, action, id } = asking();
+  const mock = await serve(t, world);
+  const page = await open(t, `${mock.url}#/actions`);
+  const state = page.locator('td[data-name="State"]').last();
+  await state.getByText("waits for approval: budget incident, 3 actions of this incident have been carried out").waitFor();
+  assert.equal(await state.getByRole("link", { name: "Decide" }).getAttribute("href"), "#/approvals");
+  world.expire(action);
+  await state.getByText("expired: nobody decided in time").waitFor();
+  await page.goto(`${mock.url}#/i/${id}.1`);
+  await page.getByText("Scale up: expired: nobody decided in time").waitFor();
 });

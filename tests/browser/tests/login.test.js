@@ -13,7 +13,7 @@ async function guarded(t, world = exhibition(60)) {
   const mock = await serve(t, world);
   mock.tokens = {
     chief: { name: "maria", rights: ALL, services: ["*"] }, guest: { name: "wall screen", rights: ["read"], services: ["*"] },
-    team: { name: "TSA team", rights: ["read", "act"], services: [ID] },
+    team: { name: "TSA team", rights: ["read", "act"], services: ["DCA_*"] },
   };
   return mock;
 }

@@ -149,12 +149,21 @@ function sayLeft(card, { asked_at, expires_at }, now) {
   card.classList.toggle("soon", left < SOON_MS);
 }
 
+/** Why no word is taken, by the word for programs. @type {{ [kind: string]: string }} */
+const CONFLICTS = {
+  answered: "Somebody else has decided", expired: "Its time is over", other_hash: "What would be done is something else by now",
+  not_waiting: "It does not wait any more",
+};
+
 /** What a refusal is. @param {unknown} error */
 function told(error) {
   const text = error instanceof Error ? error.message : String(error);
-  const isFinal = error instanceof api.Refused && (error.status === 409 || error.status === 404);
+  const [status, kind] = error instanceof api.Refused ? [error.status, error.kind] : [0, ""];
+  // It may have been written and not be known yet.
+  if (status === 503) return { text: `Not confirmed: ${text}`, isFinal: false };
+  const isFinal = status === 409 || status === 404;
   if (isFinal) waiting.ask();
-  return { text: `Nothing was done by this: ${text}`, isFinal };
+  return { text: `${CONFLICTS[kind] ?? "Nothing was done by this"}: ${text}`, isFinal };
 }
 
 /**

@@ -85,12 +85,16 @@ export interface Approval {
   what: string; blast_radius: string;
 }
 
-/** Who one is: `login` says whether the server asks for tokens at all. */
+/** Who one is: `login` says whether the server asks for tokens at all; `services` are ids, `BEGINNING*` or `*`. */
 export interface Me { login: string; name: string | null; rights: string[]; services: string[]; version: string }
 
-/** An incident, computed again from the log. */
-export interface Explanation { now: number; incident: string; confirmed: boolean; text: string[]; evidence: unknown[] }
+/** An incident, computed again from the log: `text` as `ops explain` prints it, `evidence` the same fact by fact. */
+export interface Explanation {
+  now: number; incident: string; confirmed: boolean; text: string[]; evidence: { name: string; text: string }[];
+}
 
-export interface VaultEntry { topic: string; partition: number; offset: number; position: number; event: string; at: number }
-/** What the vault keeps of an incident. */
-export interface Vaulted { now: number; origin: string; entries: VaultEntry[]; checkpoint: { [name: string]: unknown } | null }
+export interface VaultEntry { topic: string; partition: number; offset: number; position: number | null; event: string; at: number }
+/** What the vault keeps of an incident; `damage` is what could not be read. */
+export interface Vaulted {
+  now: number; origin: string; entries: VaultEntry[]; checkpoint: { [name: string]: unknown } | null; damage?: string[];
+}

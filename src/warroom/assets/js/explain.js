@@ -2,14 +2,14 @@
 // Under an incident: computes it again from the log when asked to, and shows what the vault keeps of it.
 import * as api from "./api.js";
 import { fill, h, say, time } from "./dom.js";
-import { count, moment, span, utc, words } from "./format.js";
-import { bdi, visible } from "./text.js";
+import { count, moment, span, words } from "./format.js";
+import { bdi, visible, visibleLines } from "./text.js";
 
 /** @typedef {import("./contract.d.ts").Explanation} Explanation */
 /** @typedef {import("./contract.d.ts").Vaulted} Vaulted */
 
-/** A line of `ops explain` is a name of so many characters, two spaces and what it says. */
-const NAME = 10;
+/** Of a difference so much is shown, in characters. */
+const DIFFERENCE = 20_000;
 
 /**
  * The button and what comes of it. Lives as long as the page: a story that grows does not take the answer away.
@@ -53,30 +53,16 @@ export function explainer(id, signal) {
 
 /** @param {Explanation} explanation */
 function shown({ confirmed, text, evidence }) {
-  const lines = text.flatMap((line) => line.split("\n")).filter((line) => line.trim());
+  // What follows the last fact says where it differs.
+  const where = text.findLastIndex((line) => line.startsWith("differs"));
+  const difference = where < 0 ? [] : text.slice(where + 1);
   return [
     confirmed ? h("p.verdict.good", null, "Confirmed: computed again from the log, it is what was published, byte by byte.")
-      : h("p.verdict.bad", null, "It differs: computed again from the log, it is not what was published. The lines below say where."),
-    h("dl.explained", null, ...lines.map((line) => {
-      const isNamed = line.slice(NAME, NAME + 2) === "  " && line[0] !== " ";
-      return h("div", null, h("dt", null, isNamed ? words(line.slice(0, NAME).trim()) : ""), h("dd", null, bdi(isNamed ? line.slice(NAME + 2) : line, 1000)));
-    })),
-    evidence.length > 0 && h("details", { "data-key": "explained" }, h("summary", null, "Evidence as data"), table(evidence)),
+      : h("p.verdict.bad", null, "It differs: computed again from the log, it is not what was published."),
+    difference.length > 0 && h("pre", { tabindex: 0, "aria-label": "The difference" }, visibleLines(difference.join("\n").slice(0, DIFFERENCE))),
+    h("dl.explained", null, ...evidence.map((fact) => h("div", null, h("dt", null, bdi(words(fact.name))), h("dd", null, bdi(fact.text, 1000))))),
   ];
 }
-
-/** Rows of whatever facts they have. @param {unknown[]} rows */
-function table(rows) {
-  const facts = rows.map((row) => (typeof row === "object" && row !== null ? Object.entries(row) : [["", row]]));
-  const names = [...new Set(facts.flatMap((row) => row.map(([name]) => String(name))))];
-  return grid(names, facts.map((row) => {
-    const of = new Map(row.map(([name, value]) => [String(name), value]));
-    return names.map((name) => bdi(fact(name, of.get(name)), 200));
-  }));
-}
-
-/** A fact of a name as people read it: times are not numbers. @param {string} name @param {unknown} value */
-const fact = (name, value) => (typeof value === "number" && value > 1e12 && /(^|_)(at|ts|from|to)$/.test(name) ? utc(value) : plain(value));
 
 /** @param {unknown} value */
 function plain(value) {
@@ -120,10 +106,11 @@ export function vaultBox(id, signal) {
 }
 
 /** @param {Vaulted} kept */
-function vaulted({ origin, entries, checkpoint }) {
+function vaulted({ origin, entries, checkpoint, damage = [] }) {
   const facts = Object.entries(checkpoint ?? {}).map(([name, value]) => h("div", null, h("dt", null, bdi(words(name))), h("dd", null, bdi(plain(value), 200))));
   return [
     h("p.note", null, "Kept by ", bdi(origin), ", where nothing can be changed without being noticed."),
+    damage.length > 0 && h("p.error", null, "Something may be missing, for not all of it could be read: ", bdi(damage.join("; "), 400)),
     entries.length ? grid(["At", "Event", "Record", "Position", "Command"], entries.map(({ topic, partition, offset, position, event, at }) => {
       const record = `${topic}/${partition}/${offset}`;
       return [time(at, moment(at), "local time"), bdi(words(event)), bdi(record), count(position), h("code", null, bdi(`ops dta show ${record}`))];

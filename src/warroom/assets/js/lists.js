@@ -39,11 +39,27 @@ export function deedRows(deeds) {
       deed.service === "_ops" ? "all" : h("a", { href: serviceLink(deed.service) }, bdi(deed.service)),
       h("span", null, h("b", null, bdi(words(deed.verb))), " ", bdi(callWords(deed.request?.args)), deed.target && h("small", null, " on ", bdi(deed.target)),
         deed.request && h("small", null, ` ${basisWords(deed.request.basis)}`)),
-      h("span", { class: eventMood(deed.state) }, `${eventWord(deed.state)}${dry}`, deed.reason && h("small", null, ": ", bdi(words(deed.reason)))),
+      h("span", null, h("span", { class: eventMood(deed.state) }, `${eventWord(deed.state)}${dry}`), reasonOf(deed), wordOf(deed)),
       deed.effect ? h("span", { class: eventMood(deed.effect) }, eventWord(deed.effect)) : "",
       isSwitch ? "" : h("a", { href: incidentLink(deed.incident) }, bdi(deed.incident)),
     ];
   }));
+}
+
+/** Why it is as it is: a code, or for a human what stands behind it. @param {Deed} deed */
+function reasonOf({ state, reason, events }) {
+  const why = events.findLast((event) => event.event === state)?.why;
+  if (state === "approved" || state === "rejected" || !reason) return "";
+  // Whoever denied it said so in words of their own.
+  return h("small", null, ": ", bdi(state === "denied" ? reason : words(reason)), why && ", ", why && bdi(why, 200),
+    state === "awaiting" && h("span", null, " ", h("a", { href: "#/approvals" }, "Decide")));
+}
+
+/** A human's word on it, if there was one: whose, and why. @param {Deed} deed */
+function wordOf({ events }) {
+  const word = events.find((event) => event.event === "approved" || event.event === "rejected");
+  if (!word) return "";
+  return h("small.said", null, `${word.event === "approved" ? "approved" : "denied"} by `, bdi(word.actor, 60), word.reason && ": ", word.reason && bdi(word.reason, 200));
 }
 
 /**

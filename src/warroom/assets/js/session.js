@@ -31,13 +31,16 @@ export const mustLogIn = () => me !== null && me.login === "token" && me.name ==
 /** Is some of the fleet none of one's business? The stream tells of all of it, so it is not for such a one. */
 export const isPartial = () => me !== null && !me.services.includes("*");
 
+/** @param {string} pattern an id, or how it begins and `*` @param {string} service */
+const covers = (pattern, service) => (pattern.endsWith("*") ? service.startsWith(pattern.slice(0, -1)) : service === pattern);
+
 /**
  * @param {"act" | "emit" | "read"} right
  * @param {string | null} service null: all of them
  */
 export function may(right, service) {
   if (!me?.rights.includes(right)) return false;
-  return me.services.includes("*") || (service !== null && me.services.includes(service));
+  return me.services.some((pattern) => pattern === "*" || (service !== null && covers(pattern, service)));
 }
 
 /** Asks the server; once at a time. */

@@ -1,6 +1,6 @@
 // @ts-check
 // The wall: a tile a service, worst first. Only the tiles that are seen exist; all else is arithmetic (plan.js).
-import { fill, h, onceAFrame, say } from "./dom.js";
+import { atMost, fill, h, onceAFrame, say } from "./dom.js";
 import { count, plural } from "./format.js";
 import { LOOKS, shape, WORDS } from "./look.js";
 import { between, byOwner, byState, plan, sorted, step, tally } from "./plan.js";
@@ -14,7 +14,9 @@ import { waiting } from "./waiting.js";
 /** @typedef {import("./plan.js").Plan} Plan */
 
 /** Rows this far outside the window are made too, px. */
-const MARGIN = 400;
+const MARGIN = 240;
+/** Numbers that change are written so often, however often they come: more nobody reads, ms. */
+const NEWS_MS = 500;
 /** So long after news it is seen whose past is to be asked for, ms. */
 const SEEN_MS = 400;
 /** Sparklines move on so often without news, in ticks of a second. */
@@ -62,6 +64,7 @@ class Wall {
         h("a.button.kiosk-on", { href: "#kiosk", title: "Nothing but the tiles, for a screen on a wall" }, "Kiosk")),
       this.said, this.empty, this.grid);
     this.draw = onceAFrame(() => this.render());
+    this.drawSoon = atMost(this.draw, NEWS_MS, signal);
     this.ask = seeder(signal, (id) => {
       this.news.add(id);
       this.draw();
@@ -75,7 +78,8 @@ class Wall {
     store.on("services", (/** @type {import("./store.js").Change} */ change) => {
       this.isOrderNew ||= change.isOrderNew;
       for (const id of change.ids) this.news.add(id);
-      this.draw();
+      if (change.isOrderNew) this.draw();
+      else this.drawSoon();
     }, signal);
     store.on("link", () => this.refresh(), signal);
     waiting.on(() => this.refresh(), signal);
@@ -204,9 +208,9 @@ class Wall {
       this.news.add(place.key);
     }
     tile.put(place);
-    tile.root.tabIndex = place.key === (this.current ?? this.plan.order[0].key) ? 0 : -1;
+    tile.reach(place.key === (this.current ?? this.plan.order[0].key));
     const entry = store.services.get(place.key);
-    if (entry && this.news.has(place.key)) tile.show(entry, now, this.asOf());
+    if (entry && (tile.isBoxNew || this.news.has(place.key))) tile.show(entry, now, this.asOf());
     return tile;
   }
 
@@ -313,11 +317,8 @@ class Wall {
     const link = /** @type {Element} */ (event.target).closest("a.tile");
     for (const [key, tile] of this.tiles) {
       if (tile.root !== link || key === this.current) continue;
-      const before = this.current === null ? null : this.tiles.get(this.current);
-      for (const other of this.tiles.values()) if (other !== before) other.root.tabIndex = -1;
-      if (before) before.root.tabIndex = -1;
+      for (const other of this.tiles.values()) other.reach(other === tile);
       this.current = key;
-      tile.root.tabIndex = 0;
     }
   }
 
