@@ -1,6 +1,6 @@
 // @ts-check
 // Lists of incidents and of actions, as tables that read well on a phone too.
-import { basisWords, callWords, eventMood, eventWord } from "./deeds.js";
+import { basisWords, callWords, eventMood, eventWord, waited } from "./deeds.js";
 import { h, time } from "./dom.js";
 import { about, count, moment, num, share, span, words } from "./format.js";
 import { shape } from "./look.js";
@@ -49,18 +49,21 @@ export function deedRows(deeds) {
 /** Why it is as it is: a code, or for a human what stands behind it. @param {Deed} deed */
 function reasonOf({ state, reason, events }) {
   const why = events.findLast((event) => event.event === state)?.why;
-  if (state === "approved" || state === "rejected" || !reason) return "";
-  // Whoever denied it said so in words of their own.
-  return h("small", null, ": ", bdi(state === "denied" ? reason : words(reason)), why && ", ", why && bdi(why, 200),
+  // Whoever decided said so in words of their own: see below.
+  if (!reason || (waited(state) && word(events))) return "";
+  return h("small", null, ": ", bdi(words(reason)), why && ", ", why && bdi(why, 200),
     state === "awaiting" && h("span", null, " ", h("a", { href: "#/approvals" }, "Decide")));
 }
 
 /** A human's word on it, if there was one: whose, and why. @param {Deed} deed */
 function wordOf({ events }) {
-  const word = events.find((event) => event.event === "approved" || event.event === "rejected");
-  if (!word) return "";
-  return h("small.said", null, `${word.event === "approved" ? "approved" : "denied"} by `, bdi(word.actor, 60), word.reason && ": ", word.reason && bdi(word.reason, 200));
+  const said = word(events);
+  if (!said) return "";
+  return h("small.said", null, `${said.event === "approved" ? "approved" : "denied"} by `, bdi(said.actor, 60), said.reason && ": ", said.reason && bdi(said.reason, 200));
 }
+
+/** Of several the first counts. @param {import("./contract.d.ts").ActionEvent[]} events */
+const word = (events) => events.find((event) => event.event === "approved" || event.event === "rejected");
 
 /**
  * @param {string[]} names

@@ -12,7 +12,7 @@ import { waiting } from "./waiting.js";
 /** @typedef {import("./plan.js").Place} Place */
 
 /** What stands beside a sparkline, and how high it is, in parts of the tile's height: see `wall.css`. */
-const [BIG, SMALL] = [{ beside: 1.14, part: 0.25 }, { beside: 0.98, part: 0.234 }];
+const [BIG, SMALL] = [{ beside: 1.3, part: 0.25 }, { beside: 1.28, part: 0.234 }];
 
 export class Tile {
   /** @param {string} key the service */

@@ -147,7 +147,7 @@ class Wall {
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
     return {
       width: this.grid.clientWidth, gap: 0.6 * rem, heading: 2.4 * rem,
-      big: { min: 17 * rem, height: 9.6 * rem }, small: { min: 10.6 * rem, height: 6.4 * rem },
+      big: { min: 17 * rem, height: 9.6 * rem }, small: { min: 12 * rem, height: 6.4 * rem },
       screen: innerHeight - (this.grid.getBoundingClientRect().top + scrollY),
     };
   }
