@@ -13,13 +13,20 @@ function send(response, body, status = 200) {
   response.end(JSON.stringify(body));
 }
 
-/** @param {ServerResponse} response @param {number} status @param {string} detail */
-const refuse = (response, status, detail) => send(response, { title: "refused", status, detail }, status);
+/** @param {ServerResponse} response @param {number} status @param {string} detail @param {string} [word] */
+export const refuse = (response, status, detail, word = "refused") =>
+  send(response, { type: `urn:hms-ops:problem:${word}`, title: "refused", status, detail }, status);
 
-/** @param {World} world @param {IncomingMessage} request @param {ServerResponse} response @param {URL} url */
-export async function answer(world, request, response, url) {
+/** @typedef {import("../../../src/warroom/assets/js/contract.d.ts").Me} Me */
+
+/** @param {World} whole @param {Me} me @param {IncomingMessage} request @param {ServerResponse} response @param {URL} url */
+export async function answer(whole, me, request, response, url) {
   const [kind, id, what] = url.pathname.split("/").slice(3).map(decodeURIComponent);
-  if (request.method === "POST") return hand(world, request, response, kind);
+  const world = seenBy(whole, me);
+  if (request.method === "POST") return hand(whole, me, request, response, [kind, id, what]);
+  if (kind === "approvals") return send(response, { now: world.now(), approvals: world.approvals().filter((one) => world.services.has(one.service)) });
+  if (kind === "incidents" && what === "explain") return explain(world, id, response);
+  if (kind === "incidents" && what === "vault") return vault(world, id, response);
   const service = kind === "services" && id ? world.services.get(id) : undefined;
   if (kind === "services" && id && !service) return refuse(response, 404, `there is no service ${id}`);
   if (service && what === "series") return send(response, series(world, service, url.searchParams));
@@ -32,16 +39,71 @@ export async function answer(world, request, response, url) {
   return refuse(response, 404, "there is nothing here");
 }
 
-/** @param {World} world @param {IncomingMessage} request @param {ServerResponse} response @param {string} kind */
-async function hand(world, request, response, kind) {
-  if (request.headers["x-ops"] !== "1") return refuse(response, 403, "the header x-ops is missing");
-  if (kind !== "freeze" && kind !== "thaw") return refuse(response, 404, "there is nothing here");
+/** The part of the fleet that is somebody's business. @param {World} world @param {Me} me @returns {World} */
+function seenBy(world, me) {
+  if (me.services.includes("*")) return world;
+  const services = new Map([...world.services].filter(([id]) => me.services.some((of) => (of.endsWith("*") ? id.startsWith(of.slice(0, -1)) : id === of))));
+  return Object.create(world, { services: { value: services } });
+}
+
+/** @param {IncomingMessage} request */
+export async function body(request) {
   let text = "";
   for await (const chunk of request) text += chunk;
-  const { service, reason } = JSON.parse(text);
+  return text ? JSON.parse(text) : {};
+}
+
+/** @param {World} world @param {Me} me @param {IncomingMessage} request @param {ServerResponse} response @param {string[]} path */
+async function hand(world, me, request, response, [kind, id, what]) {
+  if (request.headers["x-ops"] !== "1") return refuse(response, 403, "the header x-ops is missing");
+  if (!me.rights.includes("act")) return refuse(response, 403, "this token may read and no more");
+  if (kind === "actions") return decide(world, me, request, response, id, what);
+  if (kind !== "freeze" && kind !== "thaw") return refuse(response, 404, "there is nothing here");
+  const { service, reason } = await body(request);
   if (service !== null && !world.services.has(service)) return refuse(response, 404, "there is no such service");
+  if (!me.services.includes("*") && (service === null || !seenBy(world, me).services.has(service))) return refuse(response, 403, "that is another's");
   world.hand(service, reason, kind === "freeze");
   return send(response, {});
+}
+
+/** @param {World} world @param {Me} me @param {IncomingMessage} request @param {ServerResponse} response @param {string} id @param {string} what */
+async function decide(world, me, request, response, id, what) {
+  const { reason, hash } = await body(request);
+  const asked = world.waiting.get(id);
+  const known = [...world.services.values()].flatMap((service) => service.deeds).find((deed) => deed.action_id === id);
+  if (!known || (what !== "approve" && what !== "deny")) return refuse(response, 404, "there is no such action");
+  const word = known.events.findLast((event) => event.event === "approved" || event.event === "rejected");
+  if (!asked && word) return refuse(response, 409, `${word.actor} has ${word.event} it already`, "answered");
+  if (!asked || asked.expires_at <= world.now()) return refuse(response, 409, "its time was over at 12:00:00Z", "expired");
+  if (hash !== asked.hash) return refuse(response, 409, "the hash is not that of what waits: look again at what would be done", "other_hash");
+  if (!reason?.trim()) return refuse(response, 400, "a reason is missing");
+  world.decide(id, what === "approve", me.name ?? "operator", reason);
+  return send(response, known.events.at(-1));
+}
+
+/** @param {World} world @param {string} id @param {ServerResponse} response */
+async function explain(world, id, response) {
+  const service = [...world.services.values()].find((one) => one.events.has(id));
+  if (!service) return refuse(response, 404, `there is no incident ${id}`);
+  await new Promise((resolve) => setTimeout(resolve, world.explainMs));
+  const facts = [
+    ["spec", "9f2c9f2c9f2c9f2c9f2c9f2c9f2c9f2c, line 8: threshold: 30"], ["window", "(2026-11-29 00:43:31.000, 2026-11-29 00:48:31.000]"],
+    ["verdict", "31 of 291 over 30; the rank is 277, so 14 are allowed: breached"], ["readings", "offsets 88102..88392 of ops.metrics/2: 291 counted in the window, 31 over"],
+    ["opened", "opened by slo, offset 1004"],
+    [world.isConfirmed ? "confirmed" : "differs", `computed again from records 87012..91004 of ops.metrics/2${world.isConfirmed ? ": every byte is the same" : ""}`],
+  ];
+  const difference = world.isConfirmed ? [] : ["published at offset 1004:  opened n 291 over 31", "computed:                  opened n 291 over 29"];
+  const text = [...facts.map(([name, said]) => `${name.padEnd(10)}  ${said}`), ...difference];
+  const evidence = facts.map(([name, said]) => ({ name, text: said }));
+  return send(response, { now: world.now(), incident: id, confirmed: world.isConfirmed, text, evidence });
+}
+
+/** @param {World} world @param {string} id @param {ServerResponse} response */
+function vault(world, id, response) {
+  if (!world.hasVault) return refuse(response, 404, "the server was started without a vault", "no_vault");
+  const events = [...world.services.values()].flatMap((one) => one.events.get(id) ?? []);
+  const entries = events.map(({ event, at, partition = 0, offset = 0 }, i) => ({ topic: "ops.incidents", partition, offset, position: 412 + i, event, at }));
+  return send(response, { now: world.now(), origin: "dca.hms-dta", entries, checkpoint: { size: 431, root: "c0ffee".repeat(10) }, damage: world.damage });
 }
 
 /** @param {World} world @param {Service} service */

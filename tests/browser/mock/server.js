@@ -6,16 +6,22 @@ import { readFile } from "node:fs/promises";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { answer } from "./api.js";
+import { randomUUID } from "node:crypto";
+import { answer, body, refuse } from "./api.js";
 import { exhibition } from "./world.js";
 
 /** @typedef {import("./world.js").World} World */
+/** @typedef {import("./api.js").Me} Me */
 
 const ASSETS = fileURLToPath(new URL("../../../src/warroom/assets/", import.meta.url));
 const TYPES = /** @type {{ [ext: string]: string }} */ ({
   ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml",
 });
 export const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/** Whoever comes, where no tokens are. @type {Me} */
+const ANYBODY = { login: "none", name: null, rights: ["emit", "read", "act"], services: ["*"], version: "0.1.0" };
+/** @type {Me} */
+const NOBODY = { login: "token", name: null, rights: [], services: [], version: "0.1.0" };
 /** So many events can be resumed. */
 const KEPT = 2000;
 
@@ -26,6 +32,10 @@ export class Mock {
   begun = [];
   /** Whether it says anything on its streams. */
   isBeating = true;
+  /** Who comes with which token; none: the server asks for none. @type {{ [token: string]: { name: string, rights: string[], services: string[] } } | null} */
+  tokens = null;
+  /** By the cookie's value. @type {Map<string, Me>} */
+  sessions = new Map();
   /** @type {import("node:http").Server | null} */
   #server = null;
   #epoch = 0;
@@ -97,9 +107,41 @@ export class Mock {
     const url = new URL(request.url ?? "/", this.url);
     response.setHeader("content-security-policy", CSP);
     response.setHeader("x-content-type-options", "nosniff");
-    if (url.pathname === "/api/v1/stream") this.#stream(request, response);
-    else if (url.pathname.startsWith("/api/")) await answer(this.world, request, response, url);
-    else await this.#file(url.pathname, response);
+    if (!url.pathname.startsWith("/api/")) return this.#file(url.pathname, response);
+    const me = this.#who(request);
+    const what = url.pathname.slice("/api/v1/".length);
+    if (what === "me") return json(response, me);
+    if (what === "login") return this.#logIn(request, response);
+    if (what === "logout") return this.#logOut(request, response);
+    if (!me.rights.includes("read")) return refuse(response, 401, "no token is shown", "unauthorized");
+    if (what !== "stream") return answer(this.world, me, request, response, url);
+    if (!me.services.includes("*")) return refuse(response, 403, "the stream tells of all services", "forbidden");
+    return this.#stream(request, response);
+  }
+
+  /** @param {import("node:http").IncomingMessage} request @returns {Me} */
+  #who(request) {
+    if (!this.tokens) return ANYBODY;
+    const cookie = String(request.headers.cookie ?? "").match(/ops_session=([\w-]+)/)?.[1] ?? "";
+    return this.sessions.get(cookie) ?? NOBODY;
+  }
+
+  /** @param {import("node:http").IncomingMessage} request @param {import("node:http").ServerResponse} response */
+  async #logIn(request, response) {
+    const { token } = await body(request);
+    const known = request.headers["x-ops"] === "1" ? this.tokens?.[token] : undefined;
+    if (!known) return refuse(response, 401, "no such token", "unauthorized");
+    const me = { ...NOBODY, ...known };
+    const id = randomUUID();
+    this.sessions.set(id, me);
+    response.setHeader("set-cookie", `ops_session=${id}; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200`);
+    return json(response, me);
+  }
+
+  /** @param {import("node:http").IncomingMessage} request @param {import("node:http").ServerResponse} response */
+  #logOut(request, response) {
+    this.sessions.delete(String(request.headers.cookie ?? "").match(/ops_session=([\w-]+)/)?.[1] ?? "");
+    response.writeHead(204, { "set-cookie": "ops_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0" }).end();
   }
 
   /** @param {import("node:http").IncomingMessage} request @param {import("node:http").ServerResponse} response */
@@ -132,6 +174,12 @@ export class Mock {
     response.writeHead(200, { "content-type": type, "content-encoding": "gzip", "cache-control": "no-cache" });
     response.end(gzipSync(body));
   }
+}
+
+/** @param {import("node:http").ServerResponse} response @param {unknown} what */
+function json(response, what) {
+  response.writeHead(200, { "content-type": "application/json", "cache-control": "no-store" });
+  response.end(JSON.stringify(what));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

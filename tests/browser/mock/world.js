@@ -8,6 +8,7 @@ import { hash, wave, noise } from "./numbers.js";
 /** @typedef {import("../../../src/warroom/assets/js/contract.d.ts").ActionEvent} ActionEvent */
 /** @typedef {import("../../../src/warroom/assets/js/contract.d.ts").IncidentEvent} IncidentEvent */
 /** @typedef {import("../../../src/warroom/assets/js/contract.d.ts").Deed} Deed */
+/** @typedef {import("../../../src/warroom/assets/js/contract.d.ts").Approval} Approval */
 /** @typedef {"healthy" | "breached" | "recovering" | "pending" | "no_data" | "insufficient" | "stale" | "inactive" | "no_slo"} Mode */
 /** @typedef {{ id: string, owner: string, mode: Mode, threshold: number, seed: number, generation: number, open: string | null, openedAt: number, silentSince: number, deeds: Deed[], events: Map<string, IncidentEvent[]>, frozen: ActionEvent | null, rejected: { [reason: string]: number } }} Service */
 
@@ -22,6 +23,16 @@ export class World {
   frozen = null;
   /** @type {(event: string, data: unknown) => void} */
   emit = () => {};
+  /** What waits for a human's word, by action. @type {Map<string, Approval>} */
+  waiting = new Map();
+  /** Is what is computed again what was published? */
+  isConfirmed = true;
+  /** How long that takes, ms. */
+  explainMs = 50;
+  /** Is there a vault to look into? */
+  hasVault = true;
+  /** What of it cannot be read. @type {string[]} */
+  damage = [];
   #offset = 1000;
 
   now() {
@@ -179,6 +190,61 @@ export class World {
     this.tell(id);
   }
 
+  /**
+   * A guard hands an action to a human.
+   * @param {string} id
+   * @param {string} action_id
+   * @param {{ at?: number, lasts?: number, goal?: { [name: string]: string }, reason?: string, why?: string, what?: string, blast_radius?: string }} [how]
+   */
+  await(id, action_id, { at = this.now(), lasts = 600_000, goal = { from: "4", to: "6", uid: "5f0c" }, reason = "budget_incident", why, what, blast_radius } = {}) {
+    const hash = createHash("sha256").update(action_id + JSON.stringify(goal)).digest("hex");
+    const expires_at = at + lasts;
+    const said = why ?? "3 actions of this incident have been carried out, and 3 is its budget";
+    this.act(id, action_id, { event: "awaiting", at, reason, why: said, goal, hash, expires_at });
+    const { incident, verb, target } = this.deed(action_id);
+    this.waiting.set(action_id, {
+      action_id, service: id, incident, verb, target, owner: this.get(id).owner, asked_at: at, expires_at, reason, why: said, hash, goal,
+      what: what ?? `Scales ${target} in namespace airport from ${goal.from} to ${goal.to} replicas.`,
+      blast_radius: blast_radius ?? "2 pods of 1 deployment are added; nothing that runs is stopped.",
+    });
+    return hash;
+  }
+
+  /** @param {string} action_id */
+  deed(action_id) {
+    for (const { deeds } of this.services.values()) for (const deed of deeds) if (deed.action_id === action_id) return deed;
+    throw new Error("no such action");
+  }
+
+  /** Those that can still be decided, most urgent first. */
+  approvals() {
+    return [...this.waiting.values()].filter((one) => one.expires_at > this.now()).sort((a, b) => a.expires_at - b.expires_at);
+  }
+
+  /**
+   * A human's word; the actor's follows, unless a test wants to give it.
+   * @param {string} action_id
+   * @param {boolean} isYes
+   * @param {string} who
+   * @param {string} reason
+   */
+  decide(action_id, isYes, who, reason) {
+    const asked = this.waiting.get(action_id);
+    if (!asked) throw new Error("it does not wait");
+    this.waiting.delete(action_id);
+    const { service, hash, goal } = asked;
+    this.act(service, action_id, { event: isYes ? "approved" : "rejected", actor: who, reason, hash });
+    if (isYes) this.act(service, action_id, { event: "started", goal });
+    else this.act(service, action_id, { event: "denied", reason: `${who}: ${reason}` });
+  }
+
+  /** Nobody has decided in time. @param {string} action_id */
+  expire(action_id) {
+    const asked = this.waiting.get(action_id);
+    this.waiting.delete(action_id);
+    if (asked) this.act(asked.service, action_id, { event: "expired" });
+  }
+
   /** @param {string} id @param {Mode} mode */
   turn(id, mode) {
     const service = this.get(id);
@@ -229,6 +295,7 @@ export function exhibition(count) {
   const page = world.request(ids[8], "page", { channel: "baggage", severity: "critical" }, { step: 2, basis: "fresh_data", at: world.now() - 1_200_000 });
   world.act(ids[8], page, { event: "started", at: world.now() - 1_199_000, goal: { channel: "baggage" } });
   world.act(ids[8], page, { event: "done", at: world.now() - 1_198_500, detail: { answer: "202" } });
+  asking(world, scanner, ids[8]);
   world.breach(ids[10], 200_000);
   world.turn(ids[10], "recovering");
   /** @type {Mode[]} */
@@ -239,6 +306,23 @@ export function exhibition(count) {
     if (mode === "pending") service.openedAt = world.now() - 12_000;
   });
   return world;
+}
+
+/** Two that wait, and one that was decided. @param {World} world @param {string} id @param {string} other */
+function asking(world, id, other) {
+  const ago = (/** @type {number} */ s) => world.now() - s * 1000;
+  const before = world.request(other, "scale_up", { compute: "+2" }, { step: 1, basis: "opened", at: ago(900) });
+  world.await(other, before, { at: ago(900) });
+  world.decide(before, false, "maria", "the belt is jammed, more pods do not help");
+  for (const event of world.deed(before).events.slice(1)) event.at = ago(840);
+  const more = world.request(id, "scale_up", { compute: "+2" }, { step: 3, basis: "fresh_data", at: ago(24) });
+  world.await(id, more, { at: ago(24) });
+  const hour = world.request(other, "rollback", {}, { step: 3, basis: "fresh_data", at: ago(505) });
+  world.await(other, hour, {
+    at: ago(505), reason: "budget_service", why: "6 actions of this service in the last hour, and 6 is its budget", goal: { from: "revision 41", to: "revision 40", uid: "77aa" },
+    what: `Rolls deployment ${other.toLowerCase()} in namespace airport back from revision 41 to revision 40.`,
+    blast_radius: "All 8 pods of 1 deployment are replaced, 2 at a time.",
+  });
 }
 
 /** A whole story: opened, scaled, helped, paged too soon to know. @param {World} world @param {string} id */

@@ -4,6 +4,7 @@
 import { after, before } from "node:test";
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { Mock } from "../mock/server.js";
@@ -106,6 +107,23 @@ export async function picture(page, name) {
 export async function assertFits(page) {
   const [inner, wide] = await page.evaluate(() => [innerWidth, document.documentElement.scrollWidth]);
   assert.ok(wide <= inner, `the page is ${wide} px wide in a window of ${inner}`);
+}
+
+const AXE = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+/**
+ * axe finds nothing serious. It is put into the page from outside, so the page must be opened with `bypassCSP`.
+ * @param {Page} page
+ * @param {string} where
+ */
+export async function assertSound(page, where) {
+  if (!(await page.evaluate(() => "axe" in window))) await page.addScriptTag({ path: AXE });
+  await page.waitForTimeout(600); // colours that fade in
+  const found = await page.evaluate(async () => {
+    const { violations } = await /** @type {any} */ (window).axe.run();
+    return violations.map((/** @type {any} */ one) => `${one.impact} ${one.id}: ${one.nodes.slice(0, 3).map((/** @type {any} */ node) => `${node.target} ${node.any[0]?.message ?? ""}`).join(" | ")}`);
+  });
+  assert.deepEqual(found.filter((/** @type {string} */ one) => /^(serious|critical)/.test(one)), [], `on ${where}`);
 }
 
 /** @param {Page} page @param {string} id */

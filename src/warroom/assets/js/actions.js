@@ -6,6 +6,7 @@ import { plural } from "./format.js";
 import { control } from "./freeze.js";
 import { deedRows } from "./lists.js";
 import { store } from "./store.js";
+import { bdi } from "./text.js";
 
 const LIMIT = 200;
 /** News come in bursts; the list is asked for once. */
@@ -45,7 +46,7 @@ export function mount(root, _route, signal) {
   signal.addEventListener("abort", () => clearTimeout(soon));
   store.on("action", later, signal);
   store.on("incident", (event) => event.event === "requested" && later(), signal);
-  store.on("services", (change) => change.isReset && later(), signal);
+  store.on("services", (/** @type {import("./store.js").Change} */ change) => (change.isReset || change.moved.length) && later(), signal);
   void load();
 }
 
@@ -59,5 +60,5 @@ function showFrozen(box, frozen) {
   fill(box, h("h2", null, "Freeze"),
     h("p.freeze", null, control(ofAll, null)),
     !ofAll && !others.length && h("p.note", null, "Nothing is frozen. A freeze stops all actions but pages, until it is thawed."),
-    ...others.map((event) => h("div.freeze", null, h("b", null, event.service), ": ", control(event, event.service))));
+    ...others.map((event) => h("div.freeze", null, h("b", null, bdi(event.service)), ": ", control(event, event.service))));
 }

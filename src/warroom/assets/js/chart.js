@@ -209,13 +209,14 @@ function rule(ctx, from, to, stroke, dash) {
 }
 
 /**
- * A flag an action; a text only where the one before leaves room.
+ * A flag an action; a text only where those before leave room.
  * @param {uPlot} u
  * @param {Mark[]} actions in order of time
  * @param {number} ratio
  */
 function flags({ ctx, bbox, valToPos }, actions, ratio) {
-  let free = -Infinity;
+  // Where each line of texts is free from, the lowest first.
+  const free = [-Infinity, -Infinity];
   const foot = bbox.top + bbox.height;
   for (const { at, text, isBad } of actions) {
     const x = valToPos(at, "x", true);
@@ -227,10 +228,12 @@ function flags({ ctx, bbox, valToPos }, actions, ratio) {
     ctx.fill();
     const said = cut(visible(words(text)), 28);
     const width = ctx.measureText(said).width;
-    if (x + 6 * ratio > free && x >= bbox.left) {
-      const isCramped = x + 7 * ratio + width > bbox.left + bbox.width;
-      ctx.fillText(said, isCramped ? x - 7 * ratio - width : x + 7 * ratio, foot - 22 * ratio);
-      free = x + width + 16 * ratio;
-    }
+    if (x < bbox.left) continue;
+    const isCramped = x + 7 * ratio + width > bbox.left + bbox.width;
+    const left = isCramped ? x - 7 * ratio - width : x + 7 * ratio;
+    const line = free.findIndex((end) => left > end);
+    if (line < 0) continue;
+    ctx.fillText(said, left, foot - (22 + 16 * line) * ratio);
+    free[line] = left + width + 9 * ratio;
   }
 }

@@ -10,6 +10,8 @@ export interface ActionEvent {
   event: string; action_id: string; incident: string; service: string; verb: string; actor: string; at: number;
   target: string | null; attempt: number; dry_run: boolean;
   reason?: string; goal?: Text; detail?: Text;
+  /** Of `awaiting` (with `why` and `expires_at`) and of a human's word on it. */
+  hash?: string; why?: string; expires_at?: number;
   before?: number | null; before_n?: number | null; before_over?: number | null;
   after?: number | null; after_n?: number | null; after_over?: number | null;
 }
@@ -72,4 +74,27 @@ export interface Deed {
 }
 export interface Story { incident: string; service: string; events: IncidentEvent[]; actions: Deed[] }
 export interface Actions { now: number; frozen: ActionEvent[]; actions: Deed[] }
-export interface Problem { title?: string; detail?: string; status?: number }
+export interface Services { now: number; services: Status[] }
+export interface Problem { type?: string; title?: string; detail?: string; status?: number }
+
+/** What waits for a human's word. */
+export interface Approval {
+  action_id: string; service: string; incident: string; verb: string; target: string | null; owner: string | null;
+  asked_at: number; expires_at: number; reason: string; why: string; hash: string; goal: Text;
+  /** What exactly will be done, and what it touches: a sentence each. */
+  what: string; blast_radius: string;
+}
+
+/** Who one is: `login` says whether the server asks for tokens at all; `services` are ids, `BEGINNING*` or `*`. */
+export interface Me { login: string; name: string | null; rights: string[]; services: string[]; version: string }
+
+/** An incident, computed again from the log: `text` as `ops explain` prints it, `evidence` the same fact by fact. */
+export interface Explanation {
+  now: number; incident: string; confirmed: boolean; text: string[]; evidence: { name: string; text: string }[];
+}
+
+export interface VaultEntry { topic: string; partition: number; offset: number; position: number | null; event: string; at: number }
+/** What the vault keeps of an incident; `damage` is what could not be read. */
+export interface Vaulted {
+  now: number; origin: string; entries: VaultEntry[]; checkpoint: { [name: string]: unknown } | null; damage?: string[];
+}

@@ -14,8 +14,11 @@ const EVENTS = {
   failed: { word: "failed", mood: "bad" },
   unknown: { word: "outcome unknown", mood: "bad" },
   suppressed: { word: "held back", mood: "calm" },
-  denied: { word: "denied", mood: "bad" },
-  expired: { word: "expired", mood: "bad" },
+  awaiting: { word: "waits for approval", mood: "busy" },
+  approved: { word: "approved, not taken up yet", mood: "busy" },
+  rejected: { word: "denied by a human", mood: "calm" },
+  denied: { word: "denied", mood: "calm" },
+  expired: { word: "expired: nobody decided in time", mood: "bad" },
   verified: { word: "it helped", mood: "good" },
   ineffective: { word: "did not help", mood: "bad" },
   frozen: { word: "frozen", mood: "bad" },
@@ -26,6 +29,9 @@ const EVENTS = {
 export const eventWord = (event) => EVENTS[event]?.word ?? words(event);
 /** @param {string} event @returns {Mood} */
 export const eventMood = (event) => EVENTS[event]?.mood ?? "calm";
+
+/** Is it about a human's word: asked for, given, or not given in time? @param {string} event */
+export const waited = (event) => ["awaiting", "approved", "rejected", "denied", "expired"].includes(event);
 
 /**
  * An event in one line: "scale up: it helped", "page: held back (cool down)".

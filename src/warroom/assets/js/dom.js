@@ -83,6 +83,32 @@ export function time(ms, text, title) {
 }
 
 /**
+ * At once, and while it is asked for again, once every so often.
+ * @param {() => void} act
+ * @param {number} pause ms
+ * @param {AbortSignal} signal ends it
+ */
+export function atMost(act, pause, signal) {
+  let isAsked = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const run = () => {
+    act();
+    timer = setTimeout(() => {
+      timer = undefined;
+      if (!isAsked) return;
+      isAsked = false;
+      run();
+    }, pause);
+  };
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  return () => {
+    if (timer === undefined) run();
+    else isAsked = true;
+  };
+}
+
+/**
  * The next frame, once, however often it is asked for until then.
  * @param {() => void} draw
  */

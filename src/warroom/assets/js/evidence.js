@@ -1,6 +1,6 @@
 // @ts-check
 // The numbers by which something was decided, in words. Pure.
-import { count, num, share, span } from "./format.js";
+import { about, count, num, share, span } from "./format.js";
 
 /** @typedef {{ n?: number | null, over?: number | null, rank?: number | null, threshold?: number | null, p95_estimate?: number | null }} Numbers */
 
@@ -33,7 +33,7 @@ export function numbers(event) {
   add("over", event.over, count);
   add("rank", event.rank, count);
   add("threshold", event.threshold, num);
-  add("p95 (estimate)", event.p95_estimate, num);
+  add("p95 (estimate)", event.p95_estimate, about);
   if (event.window_from !== null && event.window_from !== undefined && event.window_to) {
     found.push(["window", span(event.window_to - event.window_from)]);
   }

@@ -29,7 +29,7 @@ export function markdown(story) {
   for (const { at, title, text, evidence, effect } of tell(story)) {
     lines.push(`- **${utc(at)}** ${plain(title)}`);
     if (text) lines.push(`  ${plain(text)}`);
-    if (effect) lines.push(`  Before: ${plain(effect.before[1])}. After: ${plain(effect.after[1])}.`);
+    if (effect) lines.push(`  Before: ${plain(effect.before.text)}. After: ${plain(effect.after.text)}.`);
     if (evidence.length) lines.push(`  ${evidence.map(([name, value]) => `${plain(name)} ${code(value)}`).join(", ")}`);
   }
   lines.push("", "To check it against the log:", "", `    ops explain ${visible(story.incident)}`, "");

@@ -16,6 +16,12 @@ export function num(value) {
 }
 
 /**
+ * A value that is estimated: "~31.2". What decides is never shown so.
+ * @param {number | null | undefined} value
+ */
+export const about = (value) => (value === null || value === undefined || !Number.isFinite(value) ? "–" : `~${num(value)}`);
+
+/**
  * A count, exactly.
  * @param {number | null | undefined} value
  */

@@ -1,15 +1,14 @@
 // @ts-check
 // The human's hand: stops all actions, or those of one service, and lets them go on. Its state is on every page.
 import { hand } from "./api.js";
+import { confirm, REASON } from "./confirm.js";
 import { fill, h } from "./dom.js";
 import { moment } from "./format.js";
+import { may, onChange } from "./session.js";
 import { store } from "./store.js";
-import { bdi } from "./text.js";
+import { bdi, serviceLink } from "./text.js";
 
 /** @typedef {import("./contract.d.ts").ActionEvent} ActionEvent */
-
-/** A reason is a sentence, not a file. */
-const REASON = 300;
 
 /**
  * The state of the freeze of all, and the way to change it, in the head of the page.
@@ -20,9 +19,10 @@ export function showIn(hold) {
     const { frozen } = store;
     fill(hold, frozen
       ? h("a.hold", { href: "#/actions", title: `since ${moment(frozen.at)}` }, "Actions frozen: ", bdi(frozen.reason, 80), ", by ", bdi(frozen.actor, 40))
-      : h("button", { type: "button", id: "freeze", onclick: () => ask("freeze", null) }, "Freeze actions"));
+      : may("act", null) && h("button", { type: "button", id: "freeze", onclick: () => ask("freeze", null) }, "Freeze actions"));
   };
   store.on("frozen", show);
+  onChange(show);
   show();
 }
 
@@ -33,6 +33,7 @@ export function showIn(hold) {
  */
 export function control(frozen, of) {
   if (!frozen) {
+    if (!may("act", of)) return "";
     const text = of === null ? "Freeze all actions" : "Freeze its actions";
     return h("button", { type: "button", onclick: () => ask("freeze", of) }, text);
   }
@@ -41,7 +42,17 @@ export function control(frozen, of) {
   return h("span.row", null,
     h("span", null, `${whose} since ${moment(frozen.at)} by `, bdi(frozen.actor), ": ", bdi(frozen.reason, REASON)),
     isOfAll && of !== null ? h("a", { href: "#/actions" }, "Thaw all")
-      : h("button", { type: "button", onclick: () => ask("thaw", of) }, "Thaw"));
+      : may("act", of) && h("button", { type: "button", onclick: () => ask("thaw", of) }, "Thaw"));
+}
+
+/**
+ * That the actions of a service are frozen, on pages about something of it.
+ * @param {ActionEvent | null | undefined} frozen
+ */
+export function notice(frozen) {
+  if (!frozen || frozen.service === "_ops") return "";
+  return h("p.freeze", null, h("span.row", null, h("span", null, "The actions of ", bdi(frozen.service), ` are frozen since ${moment(frozen.at)} by `,
+    bdi(frozen.actor), ": ", bdi(frozen.reason, REASON)), h("a", { href: serviceLink(frozen.service) }, "To the service")));
 }
 
 /** What it means, said before it is done. */
@@ -57,35 +68,9 @@ const MEANS = {
  */
 export function ask(what, of) {
   const verb = what === "freeze" ? "Freeze" : "Thaw";
-  const reason = h("input", { id: "reason", maxlength: REASON, "aria-describedby": "means", autocomplete: "off" });
-  const refused = h("p.error", { hidden: true, role: "alert" });
-  const confirm = h("button", { type: "button", disabled: true, id: "confirm" }, verb);
-  if (what === "freeze") confirm.classList.add("danger");
-  const dialog = h("dialog", { "aria-labelledby": "asked" },
-    h("h2", { id: "asked" }, `${verb} ${of === null ? "all actions" : "the actions of "}`, of !== null && bdi(of), "?"),
-    h("p", { id: "means" }, MEANS[what]),
-    h("label", { for: "reason" }, "Reason, for the record"), reason, refused,
-    h("div.row.end", null, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), confirm));
-  reason.addEventListener("input", () => {
-    confirm.disabled = !reason.value.trim();
+  confirm({
+    title: [`${verb} ${of === null ? "all actions" : "the actions of "}`, of !== null && bdi(of), "?"],
+    says: [h("p", null, MEANS[what])], verb, isDanger: what === "freeze",
+    carryOut: (reason) => hand(what, of, reason),
   });
-  const carryOut = async () => {
-    confirm.disabled = true;
-    try {
-      await hand(what, of, reason.value.trim());
-      dialog.close();
-    } catch (error) {
-      refused.textContent = `Nothing was changed: ${error instanceof Error ? error.message : error}`;
-      refused.hidden = false;
-      confirm.disabled = false;
-    }
-  };
-  confirm.addEventListener("click", () => void carryOut());
-  reason.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !confirm.disabled) void carryOut();
-  });
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
-  reason.focus();
 }

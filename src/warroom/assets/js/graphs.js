@@ -1,7 +1,7 @@
 // @ts-check
 // The graphs of a service: one a sensor, on one time axis that is chosen once.
 import { chart, keyOf, rem } from "./chart.js";
-import { eventMood } from "./deeds.js";
+import { eventMood, eventWord, waited } from "./deeds.js";
 import { fill, h, onceAFrame, say } from "./dom.js";
 import { count, moment, num, span, words } from "./format.js";
 import { Feed } from "./feed.js";
@@ -185,7 +185,7 @@ export class Graphs {
     const spans = incidents.map(({ opened_at: from, ended_at: to }) => ({ from, to, isOpen: to === null }));
     const marks = deeds.flatMap(({ verb, events }) => {
       const event = events.findLast(({ event: name }) => name !== "verified" && name !== "ineffective");
-      return event ? [{ at: event.at, text: event.event === "done" ? verb : `${verb}: ${words(event.event)}`, isBad: eventMood(event.event) === "bad" }] : [];
+      return event ? [{ at: event.at, text: event.event === "done" ? verb : `${verb}: ${waited(event.event) ? eventWord(event.event) : words(event.event)}`, isBad: eventMood(event.event) === "bad" }] : [];
     }).sort((a, b) => a.at - b.at);
     for (const { scene } of this.panels) Object.assign(scene, { incidents: spans, actions: marks });
     this.draw();

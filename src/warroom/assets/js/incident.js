@@ -3,11 +3,14 @@
 import * as api from "./api.js";
 import { fill, h, time } from "./dom.js";
 import { json, markdown, save } from "./export.js";
-import { clock, moment, span } from "./format.js";
+import { explainer, vaultBox } from "./explain.js";
+import { clock, moment, span, words } from "./format.js";
+import * as freeze from "./freeze.js";
 import { shape } from "./look.js";
 import { store } from "./store.js";
 import { outline, tell } from "./story.js";
-import { bdi, serviceLink, visible } from "./text.js";
+import { bdi, serviceLink } from "./text.js";
+import { waiting } from "./waiting.js";
 
 /** @typedef {import("./contract.d.ts").Story} Story */
 /** @typedef {import("./story.js").Chapter} Chapter */
@@ -21,8 +24,12 @@ export function mount(root, route, signal) {
   const { id } = route;
   const crumbs = h("nav.crumbs", { "aria-label": "You are here" }, h("a", { href: "#/" }, "Wall"), " › ", bdi(id));
   const head = h("div.title", null, h("p.empty", null, "Loading ..."));
+  const asked = h("div.slot");
+  const frozen = h("div.slot");
   const body = h("div.story");
-  fill(root, crumbs, head, body);
+  const vault = vaultBox(id, signal);
+  const check = h("section.box", { hidden: true }, h("h2", null, "Check it yourself"), explainer(id, signal));
+  fill(root, crumbs, head, asked, frozen, body, vault.box, check);
   /** @type {Story | null} */
   let story = null;
   const load = async () => {
@@ -39,13 +46,31 @@ export function mount(root, route, signal) {
     showHead(head, story);
     // What somebody has opened stays open.
     const opened = new Set([...body.querySelectorAll("details[open]")].map((details) => details.getAttribute("data-key")));
-    fill(body, effects(story), timeline(story), check(story));
+    fill(body, effects(story), timeline(story));
     for (const details of body.querySelectorAll("details")) details.open = opened.has(details.getAttribute("data-key"));
+    check.hidden = false;
+    sayFrozen();
+    void vault.load();
   };
+  const sayAsked = () => {
+    const own = waiting.list.filter((one) => one.incident === id);
+    fill(asked, own.length > 0 && h("p.hold.wide", null, `${own.map((one) => words(one.verb)).join(", ")}: ${own.length > 1 ? "wait" : "waits"} for approval. `, h("a", { href: "#/approvals" }, "Decide")));
+  };
+  const sayFrozen = () => {
+    const by = story ? store.services.get(story.service)?.status.frozen : null;
+    if (frozen.dataset.key === (by?.action_id ?? "")) return;
+    frozen.dataset.key = by?.action_id ?? "";
+    fill(frozen, freeze.notice(by));
+  };
+  waiting.on(sayAsked, signal);
+  sayAsked();
   const isMine = (/** @type {{ incident?: string }} */ event) => event.incident === id;
   store.on("incident", (event) => isMine(event) && void load(), signal);
   store.on("action", (event) => isMine(event) && void load(), signal);
-  store.on("services", (change) => change.isReset && void load(), signal);
+  store.on("services", (/** @type {import("./store.js").Change} */ change) => {
+    if (change.isReset || (story && change.moved.includes(story.service))) void load();
+    sayFrozen();
+  }, signal);
   const timer = setInterval(() => story && sayAge(head, story), 1000);
   signal.addEventListener("abort", () => clearInterval(timer));
   void load();
@@ -87,25 +112,19 @@ function sayAge(head, story) {
 function effects(story) {
   const looked = tell(story).filter((chapter) => chapter.effect !== null);
   if (!looked.length) return "";
-  const threshold = story.events.find((event) => event.event === "opened")?.threshold ?? null;
-  return h("section.box", null, h("h2", null, "Did it help?"), ...looked.map((chapter) => effect(chapter, threshold)));
+  return h("section.box", null, h("h2", null, "Did it help? ", h("small", null, "readings over the limit; p95 is an estimate")), ...looked.map(effect));
 }
 
-/**
- * @param {Chapter} chapter
- * @param {number | null} threshold
- */
-function effect({ title, tone, effect: sides }, threshold) {
+/** The counts decide, so they are what is drawn. @param {Chapter} chapter */
+function effect({ title, tone, effect: sides }) {
   if (!sides) return "";
-  const most = Math.max(sides.before[0] ?? 0, sides.after[0] ?? 0, threshold ?? 0) * 1.1 || 1;
-  const bar = (/** @type {string} */ name, /** @type {[number | null, string]} */ [value, text]) => {
-    const fillBar = h("span.bar-fill", { class: `bar-fill ${value !== null && threshold !== null && value > threshold ? "hot" : "cool"}` });
-    fillBar.style.width = `${Math.max(0, (100 * (value ?? 0)) / most)}%`;
-    const mark = h("span.bar-mark", { hidden: threshold === null });
-    if (threshold !== null) mark.style.left = `${Math.max(0, (100 * threshold) / most)}%`;
-    return h("div.bar", null, h("span.bar-name", null, name), h("span.bar-track", null, fillBar, mark), h("span", null, text));
+  const bar = (/** @type {string} */ name, /** @type {import("./story.js").Side} */ { part, text }, /** @type {string} */ kind) => {
+    const filled = h("span", { class: `bar-fill ${kind}` });
+    filled.style.width = `${(100 * (part ?? 0)).toFixed(1)}%`;
+    return h("div.bar", null, h("span.bar-name", null, name), h("span.bar-track", null, filled), h("span", null, text));
   };
-  return h("div.effect", null, h("p", { class: tone }, h("b", null, visible(title))), bar("before", sides.before), bar("after", sides.after));
+  return h("div.effect", null, h("p", { class: tone }, h("b", null, bdi(title, 200))), bar("before", sides.before, "was"),
+    bar("after", sides.after, sides.isGood ? "cool" : "hot"));
 }
 
 /** @param {Story} story */
@@ -117,17 +136,8 @@ function timeline(story) {
     h("div", null,
       h("p.what", null, bdi(chapter.title, 200)),
       chapter.text && h("p", null, bdi(chapter.text, 400)),
-      chapter.effect && h("p", null, `Before: ${chapter.effect.before[1]}. After: ${chapter.effect.after[1]}.`),
+      chapter.effect && h("p", null, `Before: ${chapter.effect.before.text}. After: ${chapter.effect.after.text}.`),
       chapter.evidence.length > 0 && h("details", { "data-key": `${chapter.at} ${chapter.title}` }, h("summary", null, "Evidence"),
         h("dl.evidence", null, ...chapter.evidence.map(([name, value]) => h("div", null, h("dt", null, bdi(name)), h("dd", null, bdi(value, 200)))))))))));
 }
 
-/** @param {Story} story */
-function check(story) {
-  const record = story.events.find((event) => event.partition !== undefined);
-  return h("section.box", null, h("h2", null, "Check it yourself"),
-    h("p", null, "Compute it again from the log, and compare it with what was published:"),
-    h("pre", { tabindex: 0, "aria-label": "Command" }, `ops explain ${visible(story.incident)}`),
-    record && h("p", null, "The record as the vault keeps it:"),
-    record && h("pre", { tabindex: 0, "aria-label": "Command" }, `ops dta show ops.incidents/${record.partition}/${record.offset}`));
-}

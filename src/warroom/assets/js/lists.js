@@ -1,8 +1,8 @@
 // @ts-check
 // Lists of incidents and of actions, as tables that read well on a phone too.
-import { basisWords, callWords, eventMood, eventWord } from "./deeds.js";
+import { basisWords, callWords, eventMood, eventWord, waited } from "./deeds.js";
 import { h, time } from "./dom.js";
-import { moment, num, share, span, words } from "./format.js";
+import { about, count, moment, num, share, span, words } from "./format.js";
 import { shape } from "./look.js";
 import { store } from "./store.js";
 import { bdi, incidentLink, serviceLink } from "./text.js";
@@ -23,7 +23,7 @@ export function incidentRows(incidents, withService) {
     bdi(line.cause),
     time(line.opened_at, moment(line.opened_at), "local time"),
     span((line.ended_at ?? store.now()) - line.opened_at),
-    line.n === null || line.n === undefined ? "" : `p95 ${num(line.p95_estimate)} of ${num(line.threshold)}, ${share(line.over, line.n)} over`,
+    line.n === null || line.n === undefined ? "" : `${share(line.over, line.n)} of ${count(line.n)} over ${num(line.threshold)}, p95 ${about(line.p95_estimate)}`,
   ]));
 }
 
@@ -39,12 +39,31 @@ export function deedRows(deeds) {
       deed.service === "_ops" ? "all" : h("a", { href: serviceLink(deed.service) }, bdi(deed.service)),
       h("span", null, h("b", null, bdi(words(deed.verb))), " ", bdi(callWords(deed.request?.args)), deed.target && h("small", null, " on ", bdi(deed.target)),
         deed.request && h("small", null, ` ${basisWords(deed.request.basis)}`)),
-      h("span", { class: eventMood(deed.state) }, `${eventWord(deed.state)}${dry}`, deed.reason && h("small", null, ": ", bdi(words(deed.reason)))),
+      h("span", null, h("span", { class: eventMood(deed.state) }, `${eventWord(deed.state)}${dry}`), reasonOf(deed), wordOf(deed)),
       deed.effect ? h("span", { class: eventMood(deed.effect) }, eventWord(deed.effect)) : "",
       isSwitch ? "" : h("a", { href: incidentLink(deed.incident) }, bdi(deed.incident)),
     ];
   }));
 }
+
+/** Why it is as it is: a code, or for a human what stands behind it. @param {Deed} deed */
+function reasonOf({ state, reason, events }) {
+  const why = events.findLast((event) => event.event === state)?.why;
+  // Whoever decided said so in words of their own: see below.
+  if (!reason || (waited(state) && word(events))) return "";
+  return h("small", null, ": ", bdi(words(reason)), why && ", ", why && bdi(why, 200),
+    state === "awaiting" && h("span", null, " ", h("a", { href: "#/approvals" }, "Decide")));
+}
+
+/** A human's word on it, if there was one: whose, and why. @param {Deed} deed */
+function wordOf({ events }) {
+  const said = word(events);
+  if (!said) return "";
+  return h("small.said", null, `${said.event === "approved" ? "approved" : "denied"} by `, bdi(said.actor, 60), said.reason && ": ", said.reason && bdi(said.reason, 200));
+}
+
+/** Of several the first counts. @param {import("./contract.d.ts").ActionEvent[]} events */
+const word = (events) => events.find((event) => event.event === "approved" || event.event === "rejected");
 
 /**
  * @param {string[]} names

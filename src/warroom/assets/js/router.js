@@ -1,7 +1,7 @@
 // @ts-check
 // The address after `#` -> a page. Every state that is worth a link has one.
 
-/** @typedef {{ page: "wall" | "service" | "incident" | "actions" | "lost", id: string, params: URLSearchParams }} Route */
+/** @typedef {{ page: "wall" | "service" | "incident" | "actions" | "approvals" | "login" | "lost", id: string, params: URLSearchParams }} Route */
 
 /**
  * @param {string} hash
@@ -19,7 +19,7 @@ export function parse(hash) {
     return { page: "lost", id: "", params };
   }
   if (kind === "" && !rest) return { page: "wall", id: "", params };
-  if (kind === "actions" && !rest) return { page: "actions", id: "", params };
+  if ((kind === "actions" || kind === "approvals") && !rest) return { page: kind, id: "", params };
   if (kind === "s" && id && !more.length) return { page: "service", id, params };
   if (kind === "i" && id && !more.length) return { page: "incident", id, params };
   return { page: "lost", id: "", params };

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { deedWords } from "./deeds.js";
 import { fill, h, time } from "./dom.js";
 import { proof } from "./evidence.js";
-import { clock, coarse, count, moment, num, plural, span, words } from "./format.js";
+import { about, clock, coarse, count, moment, num, plural, span, words } from "./format.js";
 import { control } from "./freeze.js";
 import { Graphs } from "./graphs.js";
 import { incidentRows } from "./lists.js";
@@ -72,7 +72,7 @@ export function mount(root, route, signal) {
   };
   const isMine = (/** @type {{ service: string }} */ event) => event.service === id;
   store.on("services", (/** @type {import("./store.js").Change} */ change) => {
-    if (change.isReset) void load();
+    if (change.isReset || change.moved.includes(id)) void load();
     else if (change.ids.includes(id)) show();
   }, signal);
   store.on("incident", (event) => isMine(event) && void load(), signal);
@@ -128,7 +128,7 @@ function showFacts(list, status, detail) {
   const [last] = status.last_actions;
   const entries = [];
   if (status.threshold !== null) {
-    entries.push(fact("p95 (estimate)", num(status.p95_estimate), ` ${unit === "count" ? "" : unit}, limit ${num(status.threshold)}`, "wide"));
+    entries.push(fact("p95 (estimate)", about(status.p95_estimate), ` ${unit === "count" ? "" : unit}, limit ${num(status.threshold)}`, "wide"));
     entries.push(fact("Why", proof(status, `readings of the last ${span(status.window_ms)}`) || "no readings in the window", "", "why"));
   }
   entries.push(fact("Newest reading", newest === null ? "none" : `${coarse(store.now() - newest)} ago`));

@@ -23,7 +23,14 @@ import { Trace } from "./trace.js";
  * @property {IncidentEvent | null} verdict an opening or a resolve that is newer than the counts of its status
  */
 
-/** @typedef {{ ids: string[], isOrderNew: boolean, isReset: boolean }} Change */
+/**
+ * Where nothing streams, `isPolled`: then `moved` are those whose incidents or actions are others than before, for no
+ * event says so.
+ * @typedef {{ ids: string[], isOrderNew: boolean, isReset: boolean, isPolled: boolean, moved: string[] }} Change
+ */
+
+/** @type {Change} */
+const NOTHING = { ids: [], isOrderNew: false, isReset: false, isPolled: false, moved: [] };
 
 /** The id under which the freeze of all stands. */
 const ALL = "_ops";
@@ -79,6 +86,7 @@ class Store {
 
   /** @param {Link} link */
   turn(link) {
+    if (link === this.link) return;
     this.link = link;
     this.#tell("link", link);
   }
@@ -91,12 +99,49 @@ class Store {
     for (const look of LOOKS) this.counts[look] = 0;
     for (const status of all.services) this.#put(status, all.now, before.get(status.service)?.trace);
     this.isKnown = true;
-    this.#tell("services", { ids: all.services.map((status) => status.service), isOrderNew: true, isReset: true });
+    this.#change({ ids: all.services.map((status) => status.service), isOrderNew: true, isReset: true });
     this.#askFrozen();
   }
 
-  /** @param {{ now: number, statuses: Status[] }} some */
-  take(some) {
+  /** Whoever logs in next finds nothing of this one. */
+  forget() {
+    this.services = new Map();
+    for (const look of LOOKS) this.counts[look] = 0;
+    this.isKnown = false;
+    this.heardAt = 0;
+    this.#freeze(null);
+    this.turn("connecting");
+  }
+
+  /**
+   * All of what one may see, as it is asked for where nothing streams.
+   * @param {{ now: number, services: Status[] }} all
+   */
+  polled(all) {
+    if (!this.isKnown || this.link !== "live") {
+      this.reset(all);
+      return;
+    }
+    const here = new Set(all.services.map((status) => status.service));
+    const gone = [...this.services.keys()].filter((id) => !here.has(id));
+    if (gone.length) this.drop({ services: gone });
+    const story = (/** @type {Status | undefined} */ status) => JSON.stringify([status?.open_incidents, status?.last_actions, status?.frozen]);
+    const moved = all.services.filter((status) => story(status) !== story(this.services.get(status.service)?.status));
+    this.take({ now: all.now, statuses: all.services }, { isPolled: true, moved: [...gone, ...moved.map((status) => status.service)] });
+    const frozen = all.services.find((status) => status.frozen?.service === ALL)?.frozen ?? null;
+    if (frozen?.action_id !== this.frozen?.action_id) this.#freeze(frozen);
+  }
+
+  /** @param {Partial<Change>} change */
+  #change(change) {
+    this.#tell("services", { ...NOTHING, ...change });
+  }
+
+  /**
+   * @param {{ now: number, statuses: Status[] }} some
+   * @param {Partial<Change>} [how]
+   */
+  take(some, how) {
     this.beat(some.now);
     let isOrderNew = false;
     const ids = [];
@@ -104,7 +149,7 @@ class Store {
       ids.push(status.service);
       if (this.#put(status, some.now)) isOrderNew = true;
     }
-    this.#tell("services", { ids, isOrderNew, isReset: false });
+    this.#change({ ...how, ids, isOrderNew });
   }
 
   /** @param {{ services: string[] }} gone */
@@ -114,7 +159,7 @@ class Store {
       if (entry) this.counts[entry.look] -= 1;
       this.services.delete(id);
     }
-    this.#tell("services", { ids: gone.services, isOrderNew: true, isReset: false });
+    this.#change({ ids: gone.services, isOrderNew: true });
   }
 
   /**
@@ -128,7 +173,7 @@ class Store {
       entry.verdict = event;
       entry.status = withNumbers(entry.status, event);
       entry.trace.push(event.at, event.p95_estimate ?? null);
-      this.#tell("services", { ids: [event.service], isOrderNew: false, isReset: false });
+      this.#change({ ids: [event.service] });
     }
     this.#tell("incident", event);
   }

@@ -3,13 +3,14 @@
 // writes it down, so both say the same.
 import { basisWords, callWords, eventMood, eventWord, goalWords } from "./deeds.js";
 import { numbers, proof } from "./evidence.js";
-import { count, num, span, words } from "./format.js";
+import { about, count, share, span, words } from "./format.js";
 
 /** @typedef {import("./contract.d.ts").Story} Story */
 /** @typedef {import("./contract.d.ts").IncidentEvent} IncidentEvent */
 /** @typedef {import("./contract.d.ts").ActionEvent} ActionEvent */
 /** @typedef {"open" | "good" | "bad" | "busy" | "calm"} Tone */
-/** @typedef {{ before: [number | null, string], after: [number | null, string] }} Effect */
+/** The share of readings that were over, which decides, and the numbers in words. @typedef {{ part: number | null, text: string }} Side */
+/** @typedef {{ before: Side, after: Side, isGood: boolean }} Effect */
 /**
  * One thing that happened.
  * @typedef {object} Chapter
@@ -95,24 +96,41 @@ function ofAction(event) {
   const goal = goalWords(event.goal ?? event.detail);
   const on = event.target ? ` on ${event.target}` : "";
   const dry = event.dry_run ? " (dry run)" : "";
-  const reason = event.reason && !isEffect ? `: ${words(event.reason)}` : "";
-  const why = event.detail?.why ? sentence(event.detail.why) : "";
+  // A human's reason is a sentence of theirs; all others are codes.
+  const isWord = event.event === "approved" || event.event === "rejected" || event.event === "denied";
+  const reason = event.reason && !isEffect && !isWord ? `: ${words(event.reason)}` : "";
+  const title = `${capital(words(event.verb))}: ${STORY_WORDS[event.event] ?? eventWord(event.event)}${reason}${dry}`;
+  const said = [sentence(`by ${event.actor}${on}${goal && `, ${goal}`}`)];
+  if (event.why ?? event.detail?.why) said.push(sentence(event.why ?? event.detail?.why ?? ""));
+  if (isWord && event.reason) said.push(`Reason: “${event.reason}”.`);
+  if (event.event === "awaiting" && event.expires_at) said.push(`It waits ${span(event.expires_at - event.at)} for a human's word.`);
+  /** @type {[string, string][]} */
+  const more = [];
+  if (event.attempt > 1) more.push(["attempt", String(event.attempt)]);
+  if (event.hash) more.push(["hash", event.hash]);
   return {
-    at: event.at, title: `${capital(words(event.verb))}: ${eventWord(event.event)}${reason}${dry}`, tone: eventMood(event.event),
-    text: isEffect ? "Compared right before it and one window after." : `${sentence(`by ${event.actor}${on}${goal && `, ${goal}`}`)} ${why}`.trimEnd(),
-    evidence: [
-      ...Object.entries(event.goal ?? event.detail ?? {}), ...(event.attempt > 1 ? [/** @type {[string, string]} */ (["attempt", String(event.attempt)])] : []),
-      ["action", event.action_id],
-    ],
+    at: event.at, title, tone: eventMood(event.event),
+    text: isEffect ? "The readings right before it, and those of one window after." : said.join(" "),
+    evidence: [...Object.entries(event.goal ?? event.detail ?? {}), ...more, ["action", event.action_id]],
     effect: isEffect ? effectOf(event) : null,
   };
 }
 
+/** What a human's word is in a story: there it was said, and is not how things stand now. @type {{ [event: string]: string }} */
+const STORY_WORDS = { approved: "approved by a human" };
+
 /** @param {ActionEvent} event @returns {Effect} */
 function effectOf(event) {
-  const side = (/** @type {number | null | undefined} */ p95, /** @type {number | null | undefined} */ over, /** @type {number | null | undefined} */ n) =>
-    /** @type {[number | null, string]} */ ([p95 ?? null, n === null || n === undefined ? "not known" : `p95 ${num(p95)}, ${count(over)} of ${count(n)} over`]);
-  return { before: side(event.before, event.before_over, event.before_n), after: side(event.after, event.after_over, event.after_n) };
+  const side = (/** @type {number | null | undefined} */ p95, /** @type {number | null | undefined} */ over, /** @type {number | null | undefined} */ n) => {
+    if (n === null || n === undefined || over === null || over === undefined) return { part: null, text: "not known" };
+    if (!n) return { part: null, text: "no readings" };
+    const estimate = p95 === null || p95 === undefined ? "" : `, p95 ${about(p95)}`;
+    return { part: over / n, text: `${count(over)} of ${count(n)} over (${share(over, n)})${estimate}` };
+  };
+  return {
+    before: side(event.before, event.before_over, event.before_n), after: side(event.after, event.after_over, event.after_n),
+    isGood: event.event === "verified",
+  };
 }
 
 /** @param {string} text */

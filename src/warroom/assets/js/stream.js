@@ -18,8 +18,10 @@ const PATIENCE_MS = [60_000, SILENCE_MS, 3_000];
  * @param {string} url
  * @param {{ [event: string]: (data: any) => void }} handlers
  * @param {(link: Link) => void} onLink
+ * @param {() => void} onRefused each time that the server is there and says no
+ * @returns {() => void} ends it
  */
-export function follow(url, handlers, onLink) {
+export function follow(url, handlers, onLink, onRefused) {
   /** @type {EventSource} */
   let source;
   /** @type {Link} */
@@ -40,6 +42,8 @@ export function follow(url, handlers, onLink) {
     source = new EventSource(url);
     source.onerror = () => {
       broken ??= performance.now();
+      // A line that breaks is taken up again by the browser; an answer that is no stream is not.
+      if (source.readyState === EventSource.CLOSED) onRefused();
     };
     for (const [event, handler] of Object.entries(handlers)) {
       source.addEventListener(event, (message) => {
@@ -57,8 +61,14 @@ export function follow(url, handlers, onLink) {
     if (now - opened > PATIENCE_MS[source.readyState] && (isSilent || source.readyState === EventSource.CLOSED)) open();
   };
   open();
-  setInterval(look, 500);
+  const timer = setInterval(look, 500);
   // Back from another page of the history or from sleep: look at once.
-  addEventListener("pageshow", look);
-  addEventListener("online", look);
+  const control = new AbortController();
+  addEventListener("pageshow", look, { signal: control.signal });
+  addEventListener("online", look, { signal: control.signal });
+  return () => {
+    control.abort();
+    clearInterval(timer);
+    source.close();
+  };
 }

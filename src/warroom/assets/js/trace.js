@@ -46,21 +46,21 @@ export class Trace {
   }
 }
 
-/** What a sparkline is drawn on; it is stretched to the size of its place. */
-export const CANVAS = { width: 100, height: 32, edge: 2 };
+/** Between the line and the edge of what it is drawn on, px. */
+const EDGE = 2;
 
 /**
  * The sparkline up to `now`, and its threshold, as paths of SVG.
  * @param {Trace} trace
  * @param {number} now
  * @param {number | null} threshold
+ * @param {{ width: number, height: number }} box what it is drawn on, px
  * @returns {{ line: string, mark: string }}
  */
-export function paths(trace, now, threshold) {
-  const { width, height, edge } = CANVAS;
+export function paths(trace, now, threshold, { width, height }) {
   const { low, high } = reach(trace, now - TRACE_MS, threshold);
   const x = (/** @type {number} */ at) => (((at - now + TRACE_MS) / TRACE_MS) * width).toFixed(1);
-  const y = (/** @type {number} */ value) => (height - edge - ((value - low) / (high - low)) * (height - 2 * edge)).toFixed(1);
+  const y = (/** @type {number} */ value) => (height - EDGE - ((value - low) / (high - low)) * (height - 2 * EDGE)).toFixed(1);
   let line = "";
   let isDown = false;
   for (let i = 0; i < trace.length; i++) {

@@ -1,6 +1,6 @@
 // @ts-check
 // The wall: a tile a service, worst first. Only the tiles that are seen exist; all else is arithmetic (plan.js).
-import { fill, h, onceAFrame, say } from "./dom.js";
+import { atMost, fill, h, onceAFrame, say } from "./dom.js";
 import { count, plural } from "./format.js";
 import { LOOKS, shape, WORDS } from "./look.js";
 import { between, byOwner, byState, plan, sorted, step, tally } from "./plan.js";
@@ -8,12 +8,15 @@ import { seeder } from "./seed.js";
 import { store } from "./store.js";
 import { setBdi } from "./text.js";
 import { Tile } from "./tile.js";
+import { waiting } from "./waiting.js";
 
 /** @typedef {import("./look.js").Look} Look */
 /** @typedef {import("./plan.js").Plan} Plan */
 
 /** Rows this far outside the window are made too, px. */
-const MARGIN = 400;
+const MARGIN = 240;
+/** Numbers that change are written so often, however often they come: more nobody reads, ms. */
+const NEWS_MS = 500;
 /** So long after news it is seen whose past is to be asked for, ms. */
 const SEEN_MS = 400;
 /** Sparklines move on so often without news, in ticks of a second. */
@@ -61,6 +64,7 @@ class Wall {
         h("a.button.kiosk-on", { href: "#kiosk", title: "Nothing but the tiles, for a screen on a wall" }, "Kiosk")),
       this.said, this.empty, this.grid);
     this.draw = onceAFrame(() => this.render());
+    this.drawSoon = atMost(this.draw, NEWS_MS, signal);
     this.ask = seeder(signal, (id) => {
       this.news.add(id);
       this.draw();
@@ -74,9 +78,11 @@ class Wall {
     store.on("services", (/** @type {import("./store.js").Change} */ change) => {
       this.isOrderNew ||= change.isOrderNew;
       for (const id of change.ids) this.news.add(id);
-      this.draw();
+      if (change.isOrderNew) this.draw();
+      else this.drawSoon();
     }, signal);
     store.on("link", () => this.refresh(), signal);
+    waiting.on(() => this.refresh(), signal);
     addEventListener("scroll", this.draw, { passive: true, signal });
     const sizes = new ResizeObserver(() => this.refresh());
     sizes.observe(this.grid);
@@ -141,7 +147,7 @@ class Wall {
     const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
     return {
       width: this.grid.clientWidth, gap: 0.6 * rem, heading: 2.4 * rem,
-      big: { min: 17 * rem, height: 9.6 * rem }, small: { min: 10.6 * rem, height: 6.4 * rem },
+      big: { min: 17 * rem, height: 9.6 * rem }, small: { min: 12 * rem, height: 6.4 * rem },
       screen: innerHeight - (this.grid.getBoundingClientRect().top + scrollY),
     };
   }
@@ -202,9 +208,9 @@ class Wall {
       this.news.add(place.key);
     }
     tile.put(place);
-    tile.root.tabIndex = place.key === (this.current ?? this.plan.order[0].key) ? 0 : -1;
+    tile.reach(place.key === (this.current ?? this.plan.order[0].key));
     const entry = store.services.get(place.key);
-    if (entry && this.news.has(place.key)) tile.show(entry, now, this.asOf());
+    if (entry && (tile.isBoxNew || this.news.has(place.key))) tile.show(entry, now, this.asOf());
     return tile;
   }
 
@@ -311,11 +317,8 @@ class Wall {
     const link = /** @type {Element} */ (event.target).closest("a.tile");
     for (const [key, tile] of this.tiles) {
       if (tile.root !== link || key === this.current) continue;
-      const before = this.current === null ? null : this.tiles.get(this.current);
-      for (const other of this.tiles.values()) if (other !== before) other.root.tabIndex = -1;
-      if (before) before.root.tabIndex = -1;
+      for (const other of this.tiles.values()) other.reach(other === tile);
       this.current = key;
-      tile.root.tabIndex = 0;
     }
   }
 
