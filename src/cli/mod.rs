@@ -20,6 +20,7 @@ pub mod explain;
 pub mod freeze;
 pub mod history;
 pub mod local_kafka;
+pub mod metrics;
 pub mod page;
 pub mod process;
 pub mod progress;
