@@ -19,6 +19,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+
 use crate::bus::Settings;
 use crate::model::topics::Topics;
 use crate::telemetry;
@@ -49,6 +53,13 @@ pub struct WarRoom {
     server: Server,
 }
 
+/// Counts what is answered.
+async fn count(State(live): State<Arc<Live>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    live.answers.count(response.status().as_u16());
+    response
+}
+
 impl WarRoom {
     /// Listens at once; what needs the cluster is answered when its topics are read, [`crate::telemetry::http`] says
     /// whether they are.
@@ -59,7 +70,7 @@ impl WarRoom {
         let gate = Gate::new(address, tokens)?;
         let live = Arc::new(Live::new(settings, topics));
         let router = gate.protect(api::router(live.clone())).merge(telemetry::http::router(live.clone()));
-        let router = router.merge(assets::router());
+        let router = router.merge(assets::router()).layer(from_fn_with_state(live.clone(), count));
         let limits = Limits { connections: CONNECTIONS, ..Limits::default() };
         let options = Options { threads: THREADS, limits, ..Options::new("war room", address) };
         let server = Server::start(options, router)?;
