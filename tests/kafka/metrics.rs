@@ -140,7 +140,7 @@ fn names(expression: &str) -> BTreeSet<String> {
             before_list = LISTS.contains(&word);
             let behind_it = behind.trim_start();
             let groups = |list: &&str| behind_it.strip_prefix(*list).is_some_and(|rest| !rest.starts_with(is_name));
-            let calls = behind_it.starts_with('(') || ["by", "without"].iter().any(|list| groups(&list));
+            let calls = behind_it.starts_with('(') || ["by", "without"].iter().any(groups);
             if !first.is_ascii_digit() && !calls && !WORDS.contains(&word) {
                 found.insert(word.to_owned());
             }
