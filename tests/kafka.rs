@@ -52,6 +52,8 @@ mod held;
 mod kubernetes;
 #[path = "kafka/local.rs"]
 mod local;
+#[path = "kafka/metrics.rs"]
+mod metrics;
 #[path = "oracle/mod.rs"]
 mod oracle;
 #[path = "kafka/outbox.rs"]
@@ -72,6 +74,8 @@ mod receive;
 mod registry;
 #[path = "rig/mod.rs"]
 mod rig;
+#[path = "kafka/scrape.rs"]
+mod scrape;
 #[path = "kafka/sdk.rs"]
 mod sdk;
 #[path = "kafka/senders.rs"]

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use crate::bus::{self, Event, GroupConsumer, Member, Offsets, Settings, Verdict};
 use crate::model::topics::Topics;
+use crate::telemetry::archiver::{ArchiverMetrics, Trouble};
 use crate::vault::archive::Limits;
 use crate::vault::{LogId, Vault, VaultError};
 
@@ -46,6 +47,8 @@ pub struct Options {
     pub vault_dir: String,
     /// When a segment is closed.
     pub limits: Limits,
+    /// Where its members note what they do.
+    pub metrics: Arc<ArchiverMetrics>,
 }
 
 /// Why an archiver ended. Nothing was acknowledged that is not durable.
@@ -125,6 +128,7 @@ pub fn start(options: Options) -> Result<Archiver, Error> {
     for topic in &topics {
         offsets.partitions(topic)?;
     }
+    topics.iter().for_each(|topic| options.metrics.hold(topic, 0, false));
     let mut members = Vec::new();
     for topic in topics {
         let (stop, stopped) = channel();
@@ -173,6 +177,8 @@ fn run(options: &Options, topic: &str, vault: &Arc<Vault>, stopped: &Receiver<()
                 return Err(error);
             }
         }
+        options.metrics.trouble(Trouble::Session);
+        options.metrics.hold(topic, 0, false);
         if stopped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
             return Ok(());
         }

@@ -94,6 +94,7 @@ struct Order {
 
 impl Role for Autoscaler {
     const CAN_BE_STOPPED: bool = true;
+    const VERBS: &'static [&'static str] = &["scale_up", "scale_down", "scale"];
 
     type Seen = Seen;
     type Order = Order;

@@ -146,7 +146,7 @@ impl Delivery<'_> {
     fn announce_repeat(&self) {
         let Page { action_id, channel, kind, .. } = self.page;
         let verb = if *kind == Kind::Clear { "clear" } else { "page" };
-        self.counters.count("repeat", verb);
+        self.counters.repeated(verb);
         tracing::warn!(action = %action_id, channel, verb, "may be sent twice");
     }
 

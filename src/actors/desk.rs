@@ -23,7 +23,7 @@ use super::error::Error;
 use super::frame::Options;
 use super::ledger::Ledger;
 use super::restore;
-use super::role::{AskedBy, Decision, Role, Task};
+use super::role::{AskedBy, Decision, EFFECT, Role, Task};
 use super::work::{Report, Work};
 use crate::bus::{
     Event, GroupConsumer, Next, Offsets, Outcome, PartitionOffset, Reader, Record, TransactionalProducer,
@@ -99,6 +99,7 @@ impl<'a, R: Role> Desk<'a, R> {
         producer: TransactionalProducer,
     ) -> Self {
         work.new_session();
+        counters.hold(0, false);
         Self {
             role,
             options,
@@ -209,6 +210,9 @@ impl<'a, R: Role> Desk<'a, R> {
                 }
             }
         }
+        // Whether an action had its effect is not owed before its time.
+        let owed = self.ledgers.values().flat_map(Ledger::waiting).filter(|task| task.verb != EFFECT);
+        self.counters.waiting(owed.map(|task| task.at_ms));
         Ok(())
     }
 
@@ -396,6 +400,10 @@ impl<'a, R: Role> Desk<'a, R> {
         for Outgoing { partition, task, event } in std::mem::take(&mut self.outbox) {
             say(self.counters, &event);
             let Some(ledger) = self.ledgers.get_mut(&partition) else { continue };
+            let asked = ledger.waiting().iter().find(|waiting| waiting.action_id == task);
+            if let Some(asked) = asked.filter(|_| event.kind.is_outcome()) {
+                self.counters.answered(&asked.verb, asked.at_ms, event.at);
+            }
             ledger.fold_action(None, &event);
             if !matches!(event.kind, ActionKind::Started { .. }) {
                 self.work.done(&task);
@@ -438,12 +446,13 @@ impl<'a, R: Role> Desk<'a, R> {
 
 /// One log event and one count for everything that is committed to `ops.actions`.
 fn say(counters: &Counters, event: &ActionEvent) {
-    let (label, reason) = match &event.kind {
-        ActionKind::Suppressed { reason, .. } => (reason.as_str(), reason.as_str()),
-        ActionKind::Failed { reason, .. } | ActionKind::Unknown { reason } => (event.verb.as_str(), reason.as_str()),
-        _ => (event.verb.as_str(), ""),
+    let reason = match &event.kind {
+        ActionKind::Suppressed { reason, .. } | ActionKind::Failed { reason, .. } | ActionKind::Unknown { reason } => {
+            reason.as_str()
+        }
+        _ => "",
     };
-    counters.count(event.kind.name(), label);
+    counters.committed(event);
     let (actor, verb, attempt) = (event.actor.as_str(), event.verb.as_str(), event.attempt);
     let target = event.target.as_deref().unwrap_or_default();
     let (name, incident, action) = (event.kind.name(), &event.incident, &event.action_id);

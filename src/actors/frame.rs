@@ -88,7 +88,8 @@ impl Actor {
         let (wake, woken) = channel();
         let stop = Stop { asked: Arc::default(), wake };
         let (alive, ended) = watch::channel(());
-        let (name, counters) = (role.name(), Arc::new(Counters::default()));
+        let (name, counters) = (role.name(), Arc::new(Counters::new(role.name(), R::VERBS)));
+        counters.reads([&options.topics.incidents, &options.topics.actions]);
         let asked = stop.asked.clone();
         let work = Work::new(Arc::new(role), counters.clone(), options.runtime.clone());
         let counts = counters.clone();
@@ -160,7 +161,7 @@ fn run<R: Role>(
         if stop.load(Ordering::Acquire) {
             return Err(error.into());
         }
-        counters.count("session", &format!("{:?}", error.verdict()));
+        counters.session(error.verdict());
         if began.elapsed() > PAUSES.1 * 4 {
             pause = PAUSES.0;
         }

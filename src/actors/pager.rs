@@ -78,6 +78,8 @@ struct Pager {
 }
 
 impl Role for Pager {
+    const VERBS: &'static [&'static str] = &["page", "clear"];
+
     type Seen = ();
     type Order = Page;
 

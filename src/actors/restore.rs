@@ -143,7 +143,7 @@ pub(super) fn action(message: &Message<'_>, counters: &Counters, topic: &str) ->
 }
 
 fn undecodable(message: &Message<'_>, counters: &Counters, topic: &str, error: &codec::Error) {
-    counters.count("undecodable", topic);
+    counters.undecodable(topic);
     let (partition, offset) = (message.partition(), message.offset());
     tracing::error!(topic, partition, offset, %error, "a record cannot be read and is left out");
 }

@@ -90,6 +90,9 @@ pub trait Role: Send + Sync + 'static {
     /// intent was committed, and [`Self::before_acting`] is asked once more.
     const CAN_BE_STOPPED: bool = false;
 
+    /// What it carries out: these are counted from the beginning.
+    const VERBS: &'static [&'static str] = &[];
+
     /// What a look at the world shows.
     type Seen: Send + 'static;
     /// What is to be done in the world.

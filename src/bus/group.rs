@@ -321,6 +321,12 @@ impl GroupConsumer {
         Ok(owned.position(partition))
     }
 
+    /// Where the log of a partition ended when it was last fetched from, open transactions included; `None` before that.
+    /// Asks nobody and waits for nothing, so it is as old as the last answer of the partition's leader.
+    pub fn known_end(&self, partition: i32) -> Option<i64> {
+        Holdings::known_end(&self.client, &self.topic, partition)
+    }
+
     /// What the group has committed. Waits for transactions whose offsets are still open (a stable fetch).
     ///
     /// # Errors

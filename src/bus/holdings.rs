@@ -97,6 +97,11 @@ impl Holdings {
         Ok(())
     }
 
+    /// Where the log of a partition ended when the client last fetched from it; asks nobody.
+    pub fn known_end<C: ConsumerContext>(client: &BaseConsumer<C>, topic: &str, partition: i32) -> Option<i64> {
+        known_end(client, &CString::new(topic).ok()?, partition)
+    }
+
     /// A partition whose end was reached, each once; after [`Self::catch_up`].
     pub fn end<C: ConsumerContext>(&mut self, client: &BaseConsumer<C>, topic: &str) -> Option<i32> {
         let name = CString::new(topic).ok()?;

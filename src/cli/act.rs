@@ -1,5 +1,6 @@
 //! `ops act ...`: the actors as services, each a consumer group of its own.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::actors::channel::Console;
@@ -8,6 +9,7 @@ use crate::actors::{Actor, autoscaler, frame, guard, pager};
 use crate::cli::act_archiver;
 use crate::cli::config::Config;
 use crate::cli::connect::Connect;
+use crate::cli::metrics;
 use crate::cli::stop::StopSignal;
 use crate::world::kubernetes;
 
@@ -71,6 +73,9 @@ struct AutoscalerArgs {
     /// Decide and say, but touch nothing.
     #[arg(long, env = "OPS_DRY_RUN")]
     dry_run: bool,
+    /// Serve /metrics, /healthz and /readyz here: no login and no TLS, so on loopback unless another address is given.
+    #[arg(long, env = "OPS_METRICS", value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9466")]
+    metrics: Option<SocketAddr>,
 }
 
 /// Page people: the verb page, to the channels of ops.toml; a channel that is not there is the console.
@@ -89,6 +94,9 @@ struct PagerArgs {
     /// Consumer group [default: ops-pager].
     #[arg(long, env = "OPS_PAGER_GROUP", value_name = "NAME")]
     group: Option<String>,
+    /// Serve /metrics, /healthz and /readyz here: no login and no TLS, so on loopback unless another address is given.
+    #[arg(long, env = "OPS_METRICS", value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9467")]
+    metrics: Option<SocketAddr>,
 }
 
 /// Runs an actor until it is told to stop.
@@ -114,7 +122,7 @@ fn run_autoscaler(args: &AutoscalerArgs) -> anyhow::Result<bool> {
     let cool_down_ms = config.cool_down_seconds.map(|seconds| i64::from(seconds) * 1000);
     let guard = guard::Settings { cool_down_ms, ..guard::Settings::default() };
     let dry_run = args.dry_run || config.dry_run;
-    serve(|runtime| {
+    serve(args.metrics, |runtime| {
         let frame = args.common.options(group, dry_run, runtime)?;
         Ok(autoscaler::start(autoscaler::Options { frame, clusters, guard })?)
     })
@@ -126,18 +134,22 @@ fn run_pager(args: &PagerArgs) -> anyhow::Result<bool> {
     let link = config.link()?;
     let group = args.group.clone().or(config.pager.group).unwrap_or_else(|| pager::GROUP.to_owned());
     let ping = config.alive.ping(|name| std::env::var(name).ok())?;
-    serve(|runtime| {
+    serve(args.metrics, |runtime| {
         let frame = args.common.options(group, false, runtime)?;
         let watch = Watch::start(config.alive.watch(&frame, ping))?;
         Ok(pager::start_watching(pager::Options { frame, channels, link }, watch)?)
     })
 }
 
-/// Starts an actor and stops it in order when a signal comes.
-fn serve(start: impl FnOnce(tokio::runtime::Handle) -> anyhow::Result<Actor>) -> anyhow::Result<bool> {
+/// Starts an actor, serves its numbers, and stops it in order when a signal comes.
+fn serve(
+    metrics: Option<SocketAddr>,
+    start: impl FnOnce(tokio::runtime::Handle) -> anyhow::Result<Actor>,
+) -> anyhow::Result<bool> {
     let stop = StopSignal::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let actor = start(runtime.handle().clone())?;
+    let _server = metrics::serve(metrics, actor.counters().clone())?;
     stop.wait_until(|| actor.is_finished());
     actor.stop()?;
     Ok(true)

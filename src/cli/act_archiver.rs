@@ -1,8 +1,13 @@
 //! `ops act archiver`: the archiver as a service.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use crate::actors::archiver::{self, GROUP, Options};
 use crate::cli::connect::Connect;
+use crate::cli::metrics;
 use crate::cli::stop::StopSignal;
+use crate::telemetry::archiver::ArchiverMetrics;
 use crate::vault::archive::Limits;
 
 /// Keep every record of ops.incidents and ops.actions in the vault, byte for byte.
@@ -26,6 +31,9 @@ pub struct Args {
     /// How old the first record of a segment may become before the segment is written, ms.
     #[arg(long, env = "OPS_SEGMENT_AGE_MS", default_value_t = Limits::default().max_age_ms, value_parser = clap::value_parser!(i64).range(1..=3_600_000))]
     segment_age_ms: i64,
+    /// Serve /metrics, /healthz and /readyz here: no login and no TLS, so on loopback unless another address is given.
+    #[arg(long, env = "OPS_METRICS", value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9468")]
+    metrics: Option<SocketAddr>,
     #[command(flatten)]
     connect: Connect,
 }
@@ -37,6 +45,8 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<bool> {
     let stop = StopSignal::install()?;
     let (settings, topics) = args.connect.reach("ops-archiver")?;
+    let numbers = Arc::new(ArchiverMetrics::default());
+    let _server = metrics::serve(args.metrics, numbers.clone())?;
     let archiver = archiver::start(Options {
         settings,
         topics,
@@ -44,6 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         instance: args.instance.clone(),
         vault_dir: args.vault.clone(),
         limits: Limits { max_age_ms: args.segment_age_ms, ..Limits::default() },
+        metrics: numbers,
     })?;
     stop.wait_until(|| archiver.is_finished());
     archiver.stop()?;

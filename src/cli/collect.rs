@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 use super::collect_receive::ReceiveArgs;
 use super::collect_scrape::ScrapeArgs;
 use crate::cli::config::Config;
 use crate::cli::connect::Connect;
+use crate::cli::metrics;
 use crate::cli::stop::StopSignal;
 use crate::telemetry::collector::CollectorMetrics;
-use crate::telemetry::http::{self, Source};
+use crate::telemetry::http::Source;
 use crate::telemetry::receiver::ReceiverMetrics;
 
 /// Scrape the targets of registered sensors (scrape_url), and with --listen receive readings over HTTP.
@@ -75,10 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
         sources.push(metrics.clone());
         collector = Some(args.scrape.start(config.collect, bus, topics, metrics, runtime.handle().clone())?);
     }
-    let server = args.metrics.map(|address| {
-        http::start(address, Arc::new(sources)).with_context(|| format!("cannot serve metrics on {address}"))
-    });
-    let _server = server.transpose()?;
+    let _server = metrics::serve(args.metrics, Arc::new(sources))?;
     stop.wait_until(|| collector.as_ref().is_some_and(|collector| collector.is_finished()));
     drop(receiver);
     collector.map_or(Ok(()), |collector| collector.stop())?;

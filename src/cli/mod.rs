@@ -21,6 +21,7 @@ pub mod freeze;
 pub mod history;
 pub mod local_kafka;
 pub mod local_kubernetes;
+pub mod metrics;
 pub mod page;
 pub mod process;
 pub mod progress;

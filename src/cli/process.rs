@@ -4,12 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-
 use crate::cli::connect::Connect;
+use crate::cli::metrics;
 use crate::cli::stop::StopSignal;
 use crate::processor::{Processor, ProcessorOptions};
-use crate::telemetry::http;
 use crate::telemetry::processor::ProcessorMetrics;
 
 /// Turn readings on ops.metrics into incidents on ops.incidents, exactly once.
@@ -53,10 +51,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     let stop = StopSignal::install()?;
     let (settings, topics) = args.connect.reach("ops-processor")?;
     let metrics = Arc::new(ProcessorMetrics::default());
-    let server = args.metrics.map(|address| {
-        http::start(address, metrics.clone()).with_context(|| format!("cannot serve metrics on {address}"))
-    });
-    let _server = server.transpose()?;
+    let _server = metrics::serve(args.metrics, metrics.clone())?;
     let processor = Processor::start(ProcessorOptions {
         group: args.group.clone(),
         instance: args.instance.clone(),

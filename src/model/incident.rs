@@ -127,6 +127,21 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// Was it decided at an instant? What a leap skipped and what a spec changed was not.
+    pub fn is_judged(&self) -> bool {
+        match self {
+            Self::SpecActivated { .. } | Self::SpecRetired | Self::Blind { .. } | Self::Closed { .. } => false,
+            Self::NoData
+            | Self::DataBack
+            | Self::Opened { .. }
+            | Self::Requested { .. }
+            | Self::Resolved { .. }
+            | Self::EpisodeEnded { .. } => true,
+        }
+    }
+}
+
 /// The numbers by which an SLO's incident was opened. `over > n - rank` is the whole proof.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(schemars::JsonSchema))]

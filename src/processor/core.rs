@@ -384,7 +384,8 @@ impl Core {
         true
     }
 
-    fn spec_of(&self, id: &ServiceId) -> Option<&Arc<Spec>> {
+    /// The active spec of a service.
+    pub(super) fn spec_of(&self, id: &ServiceId) -> Option<&Arc<Spec>> {
         self.services[*self.slots.get(id)?].active.as_ref().map(|active| &active.spec)
     }
 

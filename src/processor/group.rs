@@ -85,6 +85,7 @@ impl Processor {
     pub fn start(options: ProcessorOptions) -> Result<Self> {
         let ProcessorOptions { settings, topics, group, instance, workers, .. } = options.clone();
         let partitions = co_partitioned(&settings, &topics)?;
+        options.metrics.share(partitions);
         let registry = Registry::start(&settings, &topics)?;
         let shared = Arc::new(Shared {
             settings,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::bus::{Outbox, PartitionOffset, TransactionalProducer};
+use crate::model::incident::IncidentEvent;
 use crate::model::topics::Topics;
 use crate::processor::core::{Core, Effects};
 use crate::processor::counts::Counts;
@@ -28,6 +29,10 @@ pub(super) struct Task {
     committed: Counts,
     /// The position that the last transaction, ended or ending, makes the group's.
     promised: i64,
+    /// The position that is the group's.
+    settled: i64,
+    /// When the clock allowed the judgements whose events no transaction holds yet that ends, ms.
+    judged: Vec<i64>,
     /// Position of the last cut.
     cut: i64,
     /// Offset in `ops.state` where the last full cut begins; `None` until its first record is delivered.
@@ -51,6 +56,8 @@ impl Task {
             counts: Counts::default(),
             committed: Counts::default(),
             promised: restored.position,
+            settled: restored.position,
+            judged: Vec::new(),
             cut: marks.map_or(restored.position, |(cut, _)| cut),
             state: marks.map(|(_, state)| state),
             full_cut: false,
@@ -63,6 +70,20 @@ impl Task {
     /// Was anything ever committed for this partition? If not, its first transaction must hold a cut.
     pub fn is_new(&self) -> bool {
         self.state.is_none() && !self.full_cut
+    }
+
+    /// Takes note of when these events could be decided, to tell their delay once they are committed. What a leap skipped
+    /// and what a spec changed was not judged.
+    pub fn note_judged(&mut self, events: &[IncidentEvent]) {
+        for event in events.iter().filter(|event| event.kind.is_judged()) {
+            let lateness = self.core.spec_of(&event.service).map(|spec| spec.lateness_ms);
+            self.judged.extend(lateness.map(|lateness| event.at + lateness));
+        }
+    }
+
+    /// How many records lie between what is committed and `end`.
+    pub fn lag(&self, end: i64) -> i64 {
+        (end - self.settled).max(0)
     }
 
     /// Sends effects and clears them. Says how many incident events there were.
@@ -89,12 +110,18 @@ impl Task {
         let full_cut = std::mem::take(&mut self.full_cut);
         self.promised = position;
         let mark = Mark { partition, position, cut: self.cut, state: self.state, full_cut, released };
-        Promise { mark, clock: self.core.clock(), counts: self.counts.clone() }
+        let judged = std::mem::take(&mut self.judged);
+        Promise { mark, clock: self.core.clock(), counts: self.counts.clone(), judged }
     }
 
-    /// It is true. `outbox` still knows where that transaction was delivered.
-    pub fn keep(&mut self, promise: Promise, outbox: &Outbox, metrics: &ProcessorMetrics) {
-        let Promise { mark, clock, counts } = promise;
+    /// It is true. `outbox` still knows where that transaction was delivered. `now_ms` is the host's clock, none where time
+    /// is made up.
+    pub fn keep(&mut self, promise: Promise, outbox: &Outbox, now_ms: Option<i64>, metrics: &ProcessorMetrics) {
+        let Promise { mark, clock, counts, judged } = promise;
+        self.settled = mark.position;
+        if let Some(now_ms) = now_ms {
+            metrics.judged(&judged, now_ms);
+        }
         if mark.full_cut {
             self.state = outbox.delivered(publish::note(mark.partition)).or(self.state);
         }
@@ -138,6 +165,7 @@ pub(super) struct Promise {
     pub mark: Mark,
     clock: Option<i64>,
     counts: Counts,
+    judged: Vec<i64>,
 }
 
 /// Where a partition stands in a transaction that is ending.

@@ -39,6 +39,7 @@ use crate::telemetry::processor::{Ended, NotConserved};
 use crate::torture::{self, Point, Sabotage};
 use held::Held;
 
+mod gauges;
 mod held;
 mod setbacks;
 
@@ -88,6 +89,8 @@ struct Session {
     dirty: bool,
     /// An incident is waiting to be published.
     hurry: bool,
+    /// When it was last told how far behind we are.
+    lag_told: Option<Instant>,
     committed_at: Instant,
     /// What that took.
     commit_took: Duration,
@@ -160,6 +163,7 @@ impl Worker {
             held: Held::default(),
             dirty: false,
             hurry: false,
+            lag_told: None,
             committed_at: Instant::now(),
             commit_took: Duration::ZERO,
             failure: None,
@@ -191,6 +195,7 @@ impl Session {
         // 4: specs take effect, quiet partitions are ticked.
         self.apply_specs()?;
         self.tick()?;
+        self.tell_lag(consumer);
         // 5: the end of one transaction, the beginning of the end of the next.
         self.hear_the_end(Duration::ZERO)?;
         if self.outbox.is_full() {
@@ -303,6 +308,7 @@ impl Session {
         task.at_end = false;
         self.dirty = true;
         if !self.effects.incidents.is_empty() || !self.effects.cuts.is_empty() {
+            task.note_judged(&self.effects.incidents);
             self.hurry |= task.publish(partition, &mut self.outbox, &self.shared.topics, &mut self.effects)? > 0;
         }
         match outcome {
@@ -462,9 +468,11 @@ impl Session {
         Ended::Committed.emit(&self.name, &self.shared.metrics);
         if let Some(Ending { began, promises }) = self.ending.take() {
             self.commit_took = began.elapsed();
+            self.shared.metrics.commit_took(self.commit_took);
+            let now_ms = (!self.shared.simulated_time).then(crate::telemetry::clock::now_ms);
             for (partition, promise) in promises {
                 if let Some(task) = self.tasks.get_mut(&partition) {
-                    task.keep(promise, &self.outbox, &self.shared.metrics);
+                    task.keep(promise, &self.outbox, now_ms, &self.shared.metrics);
                 }
             }
         }

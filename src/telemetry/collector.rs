@@ -45,6 +45,11 @@ impl Default for CollectorMetrics {
         registry.register("sent", "Records given to the cluster: readings, or what is told of targets", sent.clone());
         registry.register("undelivered", "Records that found no room or were not acknowledged", undelivered.clone());
         registry.register("partitions", "Partitions of ops.services that are scraped here, by how", partitions.clone());
+        // There from the beginning: the first of a kind is to be a rise.
+        ["up", "down"].iter().for_each(|state| drop(targets.get_or_create(&[("state", state)])));
+        drop(scrapes.get_or_create(&[("outcome", "up")]));
+        ["reading", "health"].iter().for_each(|what| drop(sent.get_or_create(&[("what", what)])));
+        ["reading", "health", "record"].iter().for_each(|what| drop(undelivered.get_or_create(&[("what", what)])));
         Self { registry, targets, scrapes, seconds, sent, undelivered, partitions, in_group: AtomicBool::new(false) }
     }
 }

@@ -1,5 +1,7 @@
 //! Log events, metrics and the host's clock, for everything that is not pure.
 
+#[cfg(feature = "service")]
+pub mod archiver;
 pub mod clock;
 #[cfg(feature = "service")]
 pub mod collector;

@@ -3,7 +3,8 @@
 //! Records are counted when they are committed, so that a replay after an abort does not count them twice, and the
 //! numbers obey the law of the house: `consumed = counted + rejected + forwarded + ticks`. (What a commit of unknown
 //! outcome held is not counted here; the log says what became of it.) Labels are bounded: reasons, outcomes,
-//! partitions, workers. Written by the workers, read by whoever scrapes `/metrics`; decides nothing.
+//! partitions, workers. Counters that may stay at nothing are there from the beginning, so that the first of a kind is a
+//! rise that an alert can see. Written by the workers, read by whoever scrapes `/metrics`; decides nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -15,11 +16,30 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::http::Source;
+use crate::model::reading::RejectReason;
 
 type Label<V> = [(&'static str, V); 1];
+
+/// Upper ends of the times of commits, s: a broker beside us takes a few milliseconds, and after half a minute the client
+/// gives up.
+const COMMIT_SECONDS: [f64; 12] = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0, 30.0];
+/// Upper ends of the verdicts' delays, s: below a second if all is well, minutes while something is caught up on.
+const DELAY_SECONDS: [f64; 14] = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0, 600.0];
+/// What the delay of a verdict is, in words that stand beside the number.
+const DELAY: &str = "Delay of events of incidents (opened, requested, resolved, no_data, data_back, episode_ended), s: \
+                     from when the clock allowed the judgement (instant judged + lateness of the spec) until the \
+                     transaction that holds the event was known to be committed. By this host's clock, while instants \
+                     follow the broker's: a difference between both is part of it, and less than nothing counts as 0";
+
+/// What the lag is.
+const LAG: &str = "Records (markers of transactions among them) between what is committed of a partition of ops.metrics \
+                   and its end, as the client last heard of it";
+/// How transactions end.
+const OUTCOMES: [&str; 3] = ["committed", "rewound", "fenced"];
 
 /// The metrics of one process, shared by its workers.
 #[derive(Debug)]
@@ -36,6 +56,10 @@ pub struct ProcessorMetrics {
     restore_seconds: Counter<f64, AtomicU64>,
     owned: Family<Label<String>, Gauge>,
     clock: Family<Label<i32>, Gauge>,
+    partitions: Gauge,
+    lag: Family<Label<i32>, Gauge>,
+    commit_seconds: Histogram,
+    verdict_delay: Histogram,
     violations: Counter,
     /// By worker: does it hold all that it was given? Absent before it has joined.
     whole: Mutex<BTreeMap<String, bool>>,
@@ -55,7 +79,11 @@ impl Default for ProcessorMetrics {
             metric
         }
         let r = &mut registry;
-        Self {
+        let (commit_seconds, verdict_delay) = (Histogram::new(COMMIT_SECONDS), Histogram::new(DELAY_SECONDS));
+        let commit = "From the beginning of a commit until it was known to have succeeded, s";
+        r.register("commit_seconds", commit, commit_seconds.clone());
+        r.register("verdict_delay_seconds", DELAY, verdict_delay.clone());
+        let metrics = Self {
             consumed: add(r, "consumed", "Records of ops.metrics whose fate is committed"),
             counted: add(r, "counted", "Readings that count, the late ones among them"),
             late: add(r, "late", "Readings that count but came after an instant they belong to"),
@@ -67,10 +95,17 @@ impl Default for ProcessorMetrics {
             restore_seconds: add(r, "restore_seconds", "Time that takeovers took, from assignment to a core"),
             owned: add(r, "partitions_owned", "Partitions that a worker holds"),
             clock: add(r, "partition_clock_ms", "Clock of a partition at the last commit, ms since the epoch"),
+            partitions: add(r, "partitions", "Partitions of ops.metrics, whoever holds them"),
+            lag: add(r, "partition_lag", LAG),
+            commit_seconds,
+            verdict_delay,
             violations: add(r, "conservation_violations", "Records lost or counted twice inside a worker: it stops"),
             whole: Mutex::default(),
             registry,
-        }
+        };
+        RejectReason::ALL.iter().for_each(|reason| drop(metrics.rejected.get_or_create(&[("reason", reason.name())])));
+        OUTCOMES.iter().for_each(|outcome| drop(metrics.transactions.get_or_create(&[("outcome", outcome)])));
+        metrics
     }
 }
 
@@ -79,6 +114,34 @@ impl ProcessorMetrics {
     pub fn hold(&self, worker: &str, owned: usize, waiting: usize) {
         self.owned.get_or_create(&[("worker", worker.to_owned())]).set(i64::try_from(owned).unwrap_or(i64::MAX));
         self.whole.lock().unwrap_or_else(PoisonError::into_inner).insert(worker.to_owned(), waiting == 0);
+    }
+
+    /// How many partitions there are to hold.
+    pub fn share(&self, partitions: i32) {
+        self.partitions.set(partitions.into());
+    }
+
+    /// How far what is committed of a partition is behind its end, records.
+    pub fn behind(&self, partition: i32, lag: i64) {
+        self.lag.get_or_create(&[("partition", partition)]).set(lag);
+    }
+
+    /// A partition is not held here any more: whoever has it now tells of it.
+    pub fn let_go(&self, partition: i32) {
+        self.lag.remove(&[("partition", partition)]);
+        self.clock.remove(&[("partition", partition)]);
+    }
+
+    /// A commit succeeded.
+    pub fn commit_took(&self, took: Duration) {
+        self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Events are committed at `now_ms` whose judgement the clock allowed at these times, ms.
+    pub fn judged(&self, due_ms: &[i64], now_ms: i64) {
+        for due in due_ms {
+            self.verdict_delay.observe(now_ms.saturating_sub(*due).max(0) as f64 / 1000.0);
+        }
     }
 
     /// A worker is outside of its group: it is not ready.
@@ -198,5 +261,56 @@ impl NotConserved {
     pub fn emit(self, worker: &str, metrics: &ProcessorMetrics) {
         tracing::error!(worker, partition = self.partition, "records are not conserved, nothing is committed");
         metrics.violations.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_of_a_verdict_begins_when_the_clock_allowed_it() {
+        let metrics = ProcessorMetrics::default();
+        // The second by a host whose clock is behind the broker's.
+        metrics.judged(&[10_000, 15_000], 14_000);
+        let text = metrics.text();
+        for line in [
+            "ops_verdict_delay_seconds_sum 4.0",
+            "ops_verdict_delay_seconds_bucket{le=\"0.05\"} 1",
+            "ops_verdict_delay_seconds_bucket{le=\"3.0\"} 1",
+            "ops_verdict_delay_seconds_bucket{le=\"5.0\"} 2",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn of_a_partition_that_was_given_up_nothing_is_told() {
+        let metrics = ProcessorMetrics::default();
+        for partition in [3, 4] {
+            metrics.behind(partition, 7);
+            let rejected = &mut std::iter::empty();
+            let none = Committed {
+                partition,
+                clock: Some(1),
+                consumed: 0,
+                counted: 0,
+                late: 0,
+                ticks: 0,
+                forwarded: 0,
+                rejected,
+            };
+            none.emit(&metrics);
+        }
+        metrics.let_go(3);
+        let text = metrics.text();
+        assert!(!text.contains("partition=\"3\"") && text.contains("ops_partition_lag{partition=\"4\"} 7"), "{text}");
+        assert!(text.contains("ops_partition_clock_ms{partition=\"4\"} 1"), "{text}");
+    }
+
+    #[test]
+    fn every_reason_is_there_before_its_first_reject() {
+        let text = ProcessorMetrics::default().text();
+        assert_eq!(text.matches("ops_rejected_total{").count(), RejectReason::ALL.len(), "{text}");
     }
 }

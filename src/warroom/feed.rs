@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use serde::Serialize;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{self, Receiver, Sender};
 
 /// So many events are kept for streams that come back.
@@ -47,6 +49,7 @@ pub struct Feed {
     epoch: i64,
     ring: Mutex<Ring>,
     open: Arc<AtomicUsize>,
+    streams: Streams,
 }
 
 #[derive(Debug)]
@@ -63,9 +66,41 @@ pub struct Subscription {
     /// What it has missed; none if that is not known any more, or it is new: then it needs everything.
     pub missed: Option<Vec<Arc<Event>>>,
     /// What follows.
-    pub news: Receiver<Arc<Event>>,
+    pub news: News,
     /// For as long as the stream is open.
     pub place: Place,
+}
+
+/// What follows, one event after the other.
+#[derive(Debug)]
+pub struct News {
+    events: Receiver<Arc<Event>>,
+    dropped: Counter,
+}
+
+impl News {
+    /// The next one.
+    ///
+    /// # Errors
+    /// The stream was too slow and lost something; it is counted as dropped. Nothing more comes.
+    pub async fn recv(&mut self) -> Result<Arc<Event>, RecvError> {
+        let event = self.events.recv().await;
+        if matches!(event, Err(RecvError::Lagged(_))) {
+            self.dropped.inc();
+        }
+        event
+    }
+}
+
+/// What became of streams, for who watches us.
+#[derive(Clone, Debug, Default)]
+pub struct Streams {
+    /// Those that were taken.
+    pub taken: Counter,
+    /// Those for which there was no place.
+    pub refused: Counter,
+    /// Those that were ended because they did not read in time.
+    pub dropped: Counter,
 }
 
 /// A stream's place among all.
@@ -82,7 +117,7 @@ impl Feed {
     /// A feed that began at `epoch` (ms).
     pub fn new(epoch: i64) -> Self {
         let ring = Ring { next: 1, kept: VecDeque::new(), streams: Some(broadcast::channel(BEHIND).0) };
-        Self { epoch, ring: Mutex::new(ring), open: Arc::default() }
+        Self { epoch, ring: Mutex::new(ring), open: Arc::default(), streams: Streams::default() }
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -135,14 +170,34 @@ impl Feed {
         self.open.load(Ordering::Acquire)
     }
 
+    /// What became of all that came.
+    pub fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Can a stream that had `last` last go on, or does it need everything?
+    pub fn knows(&self, last: Option<&str>) -> bool {
+        self.missed(&self.ring(), last).is_some()
+    }
+
+    /// What came after the event of this id; none if that is not known any more.
+    fn missed(&self, ring: &Ring, last: Option<&str>) -> Option<Vec<Arc<Event>>> {
+        let had: u64 = last?.strip_prefix(&format!("{}-", self.epoch))?.parse().ok()?;
+        if had < ring.next { ring.after(had) } else { None }
+    }
+
     /// A stream that had `last` last, if it had anything. `None`: there are too many, or nothing more will come.
     pub fn subscribe(&self, last: Option<&str>) -> Option<Subscription> {
-        let place = self.place()?;
-        let had = last.and_then(|id| id.strip_prefix(&format!("{}-", self.epoch))?.parse::<u64>().ok());
+        let Some(place) = self.place() else {
+            self.streams.refused.inc();
+            return None;
+        };
         // Under the lock, so that nothing falls between what was missed and what follows.
         let ring = self.ring();
-        let news = ring.streams.as_ref()?.subscribe();
-        let missed = had.filter(|had| *had < ring.next).and_then(|had| ring.after(had));
+        let events = ring.streams.as_ref()?.subscribe();
+        let news = News { events, dropped: self.streams.dropped.clone() };
+        self.streams.taken.inc();
+        let missed = self.missed(&ring, last);
         Some(Subscription { missed, news, place })
     }
 
@@ -186,7 +241,7 @@ mod tests {
         let mut again = feed.subscribe(Some("7-1")).unwrap();
         assert_eq!(numbers(&again.missed.unwrap()), [2, 3]);
         feed.publish("statuses", &4);
-        assert_eq!(again.news.try_recv().unwrap().number, Some(4));
+        assert_eq!(again.news.events.try_recv().unwrap().number, Some(4));
         assert_eq!(feed.subscribe(Some("7-4")).unwrap().missed.map(|missed| missed.len()), Some(0));
     }
 
@@ -205,6 +260,7 @@ mod tests {
         let feed = Feed::new(7);
         let mut all: Vec<_> = (0..STREAMS).map(|_| feed.subscribe(None).unwrap()).collect();
         assert!(feed.subscribe(None).is_none());
+        assert_eq!((feed.streams().taken.get(), feed.streams().refused.get()), (STREAMS as u64, 1));
         all.pop();
         assert!(feed.subscribe(None).is_some());
         feed.end();
@@ -212,11 +268,12 @@ mod tests {
         assert!(feed.subscribe(None).is_none() && feed.open() == 0);
     }
 
-    #[test]
-    fn a_stream_that_does_not_read_is_told_that_it_lost_something() {
+    #[tokio::test]
+    async fn a_stream_that_does_not_read_is_told_that_it_lost_something_and_is_counted() {
         let feed = Feed::new(7);
         let mut slow = feed.subscribe(None).unwrap();
         (0..=BEHIND * 2).for_each(|n| feed.publish("statuses", &n));
-        assert!(matches!(slow.news.try_recv(), Err(broadcast::error::TryRecvError::Lagged(_))));
+        assert!(matches!(slow.news.recv().await, Err(RecvError::Lagged(_))));
+        assert_eq!(feed.streams().dropped.get(), 1);
     }
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use schemars::JsonSchema;
@@ -22,7 +24,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use super::feed::{self, Feed};
+use super::feed::{self, Feed, Streams};
 use crate::bus::Settings;
 use crate::model::ServiceId;
 use crate::model::topics::Topics;
@@ -89,6 +91,8 @@ pub struct Live {
     pub topics: Topics,
     /// For the streams.
     pub feed: Feed,
+    /// What was answered.
+    pub answers: Answers,
     /// Places for live graphs, each of which reads a partition.
     pub edges: Arc<Semaphore>,
     knowledge: RwLock<Option<Arc<Knowledge>>>,
@@ -104,6 +108,7 @@ impl Live {
             settings: settings.clone(),
             topics: topics.clone(),
             feed: Feed::new(now_ms()),
+            answers: Answers::default(),
             edges: Arc::new(Semaphore::new(EDGES)),
             knowledge: RwLock::default(),
             first: Mutex::default(),
@@ -224,6 +229,8 @@ impl telemetry::http::Source for Live {
         };
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         gauge("streams", "Streams that are open", count(self.feed.open()));
+        let graphs = EDGES.saturating_sub(self.edges.available_permits());
+        gauge("live_graphs", "Live graphs that are open; each reads a partition", count(graphs));
         gauge("following", "1 while the topics are followed", self.is_following.load(Ordering::Acquire).into());
         if let Some(knowledge) = self.knowledge() {
             let statuses = knowledge.view.statuses(now_ms());
@@ -232,6 +239,15 @@ impl telemetry::http::Source for Live {
             gauge("services_healthy", "Services that are known to be well", count(of(status::SloState::Healthy)));
             gauge("services_unknown", "Services of which neither is known", count(of(status::SloState::Unknown)));
         }
+        let Streams { taken, refused, dropped } = self.feed.streams();
+        registry.register("streams_taken", "Streams that were opened", taken.clone());
+        registry.register("streams_refused", "Streams for which there was no place", refused.clone());
+        registry.register("streams_dropped", "Streams that were ended for being slow; they come back", dropped.clone());
+        registry.register(
+            "answers",
+            "Answers of the paths that there are, by class of their status",
+            self.answers.0.clone(),
+        );
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &registry);
@@ -240,6 +256,31 @@ impl telemetry::http::Source for Live {
 
     fn is_ready(&self) -> bool {
         self.is_following.load(Ordering::Acquire)
+    }
+}
+
+/// How often was answered what, by class of the status.
+#[derive(Clone, Debug)]
+pub struct Answers(Family<[(&'static str, &'static str); 1], Counter>);
+
+/// The classes of statuses.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl Default for Answers {
+    fn default() -> Self {
+        let family = Family::default();
+        CLASSES.iter().for_each(|class| drop(family.get_or_create(&[("class", *class)])));
+        Self(family)
+    }
+}
+
+impl Answers {
+    /// One more; of a stream, its beginning.
+    pub fn count(&self, status: u16) {
+        let class = usize::from(status / 100).checked_sub(1).and_then(|class| CLASSES.get(class));
+        if let Some(class) = class {
+            self.0.get_or_create(&[("class", *class)]).inc();
+        }
     }
 }
 

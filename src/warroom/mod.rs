@@ -20,6 +20,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+
 use crate::bus::Settings;
 use crate::collect::receive::{self, mapping::Mapping};
 use crate::model::network::Networks;
@@ -95,6 +99,13 @@ pub struct WarRoom {
     server: Server,
 }
 
+/// Counts what is answered.
+async fn count(State(live): State<Arc<Live>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    live.answers.count(response.status().as_u16());
+    response
+}
+
 impl WarRoom {
     /// Listens at once; what needs the cluster is answered when its topics are read, [`crate::telemetry::http`] says
     /// whether they are.
@@ -110,6 +121,7 @@ impl WarRoom {
         let own: Vec<Arc<dyn Source>> = vec![live.clone(), metrics.clone()];
         let router = api::router(Desk::new(live.clone(), gate, metrics, options));
         let router = router.merge(telemetry::http::router(Arc::new(own))).merge(assets::router());
+        let router = router.layer(from_fn_with_state(live.clone(), count));
         let limits = Limits { connections: CONNECTIONS, ..receive::limits() };
         let options = web::Options { threads: THREADS, limits, ..web::Options::new("war room", address) };
         let server = Server::start(options, router)?;

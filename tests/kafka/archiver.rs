@@ -46,6 +46,7 @@ impl Fixture {
             instance: instance.to_owned(),
             vault_dir: self.location(),
             limits: Limits { max_records: 3, max_age_ms: 200, ..Limits::default() },
+            metrics: std::sync::Arc::default(),
         }
     }
 

@@ -41,7 +41,8 @@ impl Installation {
         Self { topics: Topics::new(&prefix), prefix }
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// `ops` for these topics.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ops"));
         command.args(args).env("OPS_BROKERS", brokers()).env("OPS_TOPIC_PREFIX", &self.prefix);
         command.env_remove("OPS_SERVICE").stdin(Stdio::null());

@@ -4,9 +4,12 @@
 //! The bus commits by transactions only; these have no records. The keeper calls it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Options;
 use crate::bus::{Error, GroupConsumer, Outcome, PartitionOffset, Settings, TransactionalProducer};
+use crate::telemetry::archiver::{ArchiverMetrics, Trouble};
 
 /// Between two commits.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
@@ -24,19 +27,20 @@ pub(super) struct Commits {
     next: Instant,
     /// Commits in a row that went wrong.
     failures: u32,
+    metrics: Arc<ArchiverMetrics>,
 }
 
 impl Commits {
     /// Nothing is asked of the cluster before the first commit.
-    pub fn new(settings: &Settings, transactional_id: String) -> Self {
-        let settings = settings.clone();
+    pub fn new(options: &Options, transactional_id: String) -> Self {
         Self {
-            settings,
+            settings: options.settings.clone(),
             transactional_id,
             producer: None,
             committed: BTreeMap::new(),
             next: Instant::now(),
             failures: 0,
+            metrics: options.metrics.clone(),
         }
     }
 
@@ -59,8 +63,10 @@ impl Commits {
             metadata: String::new(),
         };
         let offsets: Vec<_> = positions.iter().map(offset).collect();
+        let began = Instant::now();
         let error = match self.transact(consumer, &offsets) {
             Ok(Outcome::Committed) => {
+                self.metrics.committed(began.elapsed());
                 self.failures = 0;
                 self.committed.extend(positions);
                 return;
@@ -72,6 +78,7 @@ impl Commits {
             }
         };
         self.failures += 1;
+        self.metrics.trouble(Trouble::Offsets);
         // A rebalance under way makes a generation old; that is over by the next try.
         if self.failures < WORTH_SAYING {
             tracing::debug!(topic, %error, "offsets not committed yet");

@@ -23,6 +23,7 @@ use super::commits::Commits;
 use super::{Error, Options};
 use crate::bus::{self, GroupConsumer, Message, Rebalance, Verdict};
 use crate::codec::ids::Ids;
+use crate::telemetry::archiver::{ArchiverMetrics, Trouble};
 use crate::torture::{self, Point, Sabotage};
 use crate::vault::archive::Batcher;
 use crate::vault::{Appended, Entry, Header, LogId, SegmentDraft, Vault, VaultError};
@@ -46,6 +47,7 @@ pub(super) struct Keeper {
     commits: Commits,
     /// What the batcher's milliseconds count from.
     began: Instant,
+    metrics: Arc<ArchiverMetrics>,
 }
 
 /// One partition.
@@ -89,8 +91,9 @@ impl Keeper {
             shelves: BTreeMap::new(),
             schemas_kept: false,
             ids: options.settings.ids(),
-            commits: Commits::new(&options.settings, format!("{}-{instance}", options.group)),
+            commits: Commits::new(options, format!("{}-{instance}", options.group)),
             began: Instant::now(),
+            metrics: options.metrics.clone(),
         })
     }
 
@@ -118,9 +121,29 @@ impl Keeper {
             self.store(consumer, draft, None)?;
         }
         if self.commits.is_due() {
+            self.tell(consumer);
             self.commits.commit(consumer, self.settled());
         }
         Ok(self.wait())
+    }
+
+    /// How far the vault is behind, and whether every partition is being read.
+    fn tell(&self, consumer: &GroupConsumer) {
+        let mut refused = 0;
+        for (&partition, shelf) in &self.shelves {
+            let stored = match shelf {
+                Shelf::Filling => self.batcher.settled(&self.log(partition)),
+                Shelf::Storing(draft, _) => Some(draft.from),
+                Shelf::Opening(_) => None,
+            };
+            refused += usize::from(matches!(shelf, Shelf::Storing(..)));
+            if let (Some(stored), Some(end)) = (stored, consumer.known_end(partition)) {
+                self.metrics.behind(&self.topic, partition, end - stored);
+            }
+        }
+        let whole = !self.shelves.values().any(|shelf| matches!(shelf, Shelf::Opening(_)));
+        self.metrics.hold(&self.topic, self.shelves.len(), whole && !self.shelves.is_empty());
+        self.metrics.refused(&self.topic, refused);
     }
 
     /// Takes a record.
@@ -227,11 +250,23 @@ impl Keeper {
 
     fn append(&self, draft: &SegmentDraft) -> Result<Appended, VaultError> {
         torture::reached(Point::SegmentClosed);
+        let began = Instant::now();
         let appended = self.runtime.block_on(self.vault.append(draft));
-        if matches!(appended, Ok(Appended::Written)) {
-            torture::reached(Point::SegmentWritten);
+        match &appended {
+            Ok(Appended::Written) => {
+                torture::reached(Point::SegmentWritten);
+                self.metrics.stored(&self.topic, draft.entries.len(), began.elapsed());
+            }
+            Ok(Appended::LostRace { .. }) => {}
+            Err(_) => self.metrics.trouble(Trouble::Vault),
         }
         appended
+    }
+
+    /// These partitions are not ours any more.
+    fn gone(&mut self, partitions: &[i32]) {
+        self.commits.forget(partitions);
+        partitions.iter().for_each(|partition| self.metrics.let_go(&self.topic, *partition));
     }
 
     /// Up to where each partition that is being read is in the vault.
@@ -295,7 +330,7 @@ impl Rebalance for Keeper {
             }
         }
         self.commits.commit(consumer, durable);
-        self.commits.forget(partitions);
+        self.gone(partitions);
     }
 
     fn lost(&mut self, _: &GroupConsumer, partitions: &[i32]) {
@@ -303,7 +338,7 @@ impl Rebalance for Keeper {
             self.batcher.forget(&self.log(*partition));
             self.shelves.remove(partition);
         }
-        self.commits.forget(partitions);
+        self.gone(partitions);
     }
 }
 

@@ -34,6 +34,7 @@ impl<R: Role> Desk<'_, R> {
             }
         }
         self.outbox.retain(|out| !partitions.contains(&out.partition));
+        self.counters.hold(self.ledgers.len(), self.failure.is_none());
     }
 
     fn take_over(&mut self, consumer: &GroupConsumer, partitions: &[i32]) -> Result<(), Error> {
@@ -48,6 +49,7 @@ impl<R: Role> Desk<'_, R> {
             self.ledgers.iter().map(|(partition, ledger)| (*partition, ledger.actions_next())).collect();
         let (bus, topic) = (&self.options.bus, &self.options.topics.actions);
         self.follower = Some(Reader::open(bus, topic, Isolation::Committed, starts)?);
+        self.counters.hold(self.ledgers.len(), true);
         Ok(())
     }
 }

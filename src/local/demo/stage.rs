@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -157,6 +158,7 @@ impl Stage {
             instance: "demo".to_owned(),
             vault_dir: self.vault.display().to_string(),
             limits: Limits { max_age_ms: SEGMENT_AGE_MS, ..Limits::default() },
+            metrics: Arc::default(),
         })?;
         let options = ProcessorOptions::new(self.settings.clone(), self.topics.clone());
         let processor = Processor::start(ProcessorOptions { group: format!("{prefix}{}", options.group), ..options })?;

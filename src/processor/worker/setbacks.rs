@@ -128,10 +128,6 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn tell_holdings(&self) {
-        self.shared.metrics.hold(&self.name, self.tasks.len(), self.waiting.len());
-    }
-
     /// Nothing of the transaction is left.
     fn forget(&mut self) {
         self.forwards.clear();
@@ -158,7 +154,7 @@ impl Rebalance for Session {
             self.failure = Some(error);
         }
         torture::reached(Point::RevokedCommitted);
-        self.tasks.retain(|partition, _| !ours.contains(partition));
+        self.drop_tasks(partitions);
         ours.iter().for_each(|partition| self.held.forget(*partition));
         self.waiting.retain(|partition| !ours.contains(partition));
         self.tell_holdings();
@@ -168,7 +164,7 @@ impl Rebalance for Session {
         if torture::is_without(Sabotage::CommitLost) {
             return self.revoked(consumer, partitions);
         }
-        self.tasks.retain(|partition, _| !partitions.contains(partition));
+        self.drop_tasks(partitions);
         partitions.iter().for_each(|partition| self.held.forget(*partition));
         self.waiting.retain(|partition| !partitions.contains(partition));
         self.tell_holdings();

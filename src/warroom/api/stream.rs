@@ -80,18 +80,17 @@ async fn follow(ask: Ask) -> Answer {
     }
     let Ask { live, headers, .. } = ask;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    let full = || Problem::overloaded("too many streams are open");
-    let mut subscription = live.feed.subscribe(last).ok_or_else(full)?;
+    let mut last = last.map(str::to_owned);
     let mut first = None;
-    if subscription.missed.is_none() {
+    if !live.feed.knows(last.as_deref()) {
         // New, or gone for too long.
-        drop(subscription);
         let knows = live.clone();
         let all = aside(move || knows.first()).await?;
         let all = all.ok_or_else(|| Problem::unavailable("the topics are not read yet"))?;
-        subscription = live.feed.subscribe(Some(&all.id)).ok_or_else(full)?;
-        first = Some(all.frame);
+        (first, last) = (Some(all.frame), Some(all.id));
     }
+    let subscription = live.feed.subscribe(last.as_deref());
+    let subscription = subscription.ok_or_else(|| Problem::overloaded("too many streams are open"))?;
     let Subscription { missed, news, place } = subscription;
     let missed = missed.ok_or_else(|| Problem::overloaded("too much happens at once"))?;
     let missed = missed.into_iter().map(|event| event.frame.clone());

@@ -1,55 +1,19 @@
 //! INV-12 as numbers that anybody can scrape, and as a guard: a worker that loses a record stops before it commits.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
 
 use hms_ops::model::ids::home_partition;
 use hms_ops::torture::Sabotage;
 
-use crate::rig::cluster::PATIENCE;
-use crate::rig::fleet::{Fleet, Ops, PARTITIONS, ids};
+use crate::rig::fleet::{Fleet, PARTITIONS, ids};
 use crate::rig::judge::confirm;
+use crate::scrape::{address, get, ok, samples, until};
 
 /// Append time of the first record, ms.
 const BEGIN: i64 = 1_700_000_000_000;
 
 fn spec(id: &str) -> String {
     format!("id: {id}\nowner: test\nsensors:\n  - {{name: q, interval: 0.2}}\nslo: {{target: q, threshold: 30}}\n")
-}
-
-/// Where a process serves its metrics: it says so when it starts.
-fn address(ops: &Ops) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let said = ops.said();
-        if let Some(address) = said.split("http://").nth(1).and_then(|rest| rest.split("/metrics").next()) {
-            return address.to_owned();
-        }
-        assert!(Instant::now() < deadline, "it serves no metrics\n{said}");
-        // Nothing tells of a line in a file.
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Status line and body of a GET.
-fn get(address: &str, path: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.lines().next().unwrap().to_owned(), body.to_owned())
-}
-
-/// The samples of a text by name and labels.
-fn samples(text: &str) -> BTreeMap<String, f64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| line.rsplit_once(' '))
-        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
-        .collect()
 }
 
 /// Readings good, late, unreadable, unknown and away from home: the numbers are those of the judge.
@@ -59,7 +23,7 @@ fn what_is_served_is_what_the_judge_counts() {
     let services = ids("m", 1);
     services.iter().for_each(|id| fleet.register(&spec(id)));
     let ops = fleet.start_with("one", &["--metrics", "127.0.0.1:0"]);
-    let address = address(&ops);
+    let address = address(&ops, "/metrics");
     for number in 0..600_i64 {
         let now = BEGIN + number * 50;
         let id = &services[number as usize % services.len()];
@@ -76,15 +40,15 @@ fn what_is_served_is_what_the_judge_counts() {
     fleet.wait_until_caught_up();
     // What was forwarded last is a record too.
     fleet.wait_until_caught_up();
-    let deadline = Instant::now() + PATIENCE;
-    let found = loop {
-        let found = samples(&get(&address, "/metrics").1);
-        // The process hears of its commit a little later than the group.
-        if found["ops_consumed_total"] >= 660.0 || Instant::now() > deadline {
-            break found;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let found = until(
+        || {
+            let found = samples(&get(&address, "/metrics").1);
+            // The process hears of its commit a little later than the group, and tells its lag once a second.
+            let is_told = lags(&found).count() == PARTITIONS as usize && lags(&found).all(|lag| lag == 0.0);
+            (found["ops_consumed_total"] >= 660.0 && is_told).then_some(found)
+        },
+        || get(&address, "/metrics").1,
+    );
     assert_eq!((get(&address, "/healthz").0, get(&address, "/readyz").0), (ok(), ok()));
     ops.stop();
 
@@ -108,11 +72,14 @@ fn what_is_served_is_what_the_judge_counts() {
     assert_eq!(found["ops_consumed_total"], accounted, "INV-12: {found:#?}");
     assert!(found["ops_transactions_total{outcome=\"committed\"}"] >= 1.0, "{found:#?}");
     assert_eq!(found["ops_restores_total"], f64::from(PARTITIONS), "{found:#?}");
+    assert_eq!(found["ops_partitions"], f64::from(PARTITIONS), "{found:#?}");
+    assert!(found["ops_commit_seconds_count"] >= 1.0, "{found:#?}");
+    assert_eq!(found["ops_verdict_delay_seconds_count"], 0.0, "where time is made up there is no delay: {found:#?}");
     assert_eq!(found["ops_partitions_owned{worker=\"one-0\"}"], f64::from(PARTITIONS), "{found:#?}");
 }
 
-fn ok() -> String {
-    "HTTP/1.1 200 OK".to_owned()
+fn lags(found: &BTreeMap<String, f64>) -> impl Iterator<Item = f64> {
+    found.iter().filter(|(name, _)| name.starts_with("ops_partition_lag{")).map(|(_, lag)| *lag)
 }
 
 /// The control of INV-12:

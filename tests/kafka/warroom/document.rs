@@ -90,6 +90,7 @@ fn every_answer_is_what_the_document_says_of_it() {
         instance: "a".to_owned(),
         vault_dir: vault.clone(),
         limits: Limits { max_age_ms: 200, ..Limits::default() },
+        metrics: std::sync::Arc::default(),
     });
     let _archiver = archiver.unwrap();
     assert_eq!(at.register_text(SPEC, &["--wait", "60"]).code, Some(0));
