@@ -123,7 +123,7 @@ async fn register(ask: Ask, State(desk): State<Desk>, Query(how): Query<How>, bo
 fn bad(findings: &[Finding]) -> Problem {
     let errors: Vec<Found> =
         findings.iter().filter(|finding| finding.severity == Severity::Error).map(Found::from).collect();
-    let detail = format!("{} things are wrong with it, and nothing is published", errors.len());
+    let detail = format!("errors in it: {}; nothing is published", errors.len());
     let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_spec", "This is no spec", detail);
     problem.with("findings", json!(errors))
 }

@@ -49,7 +49,7 @@ struct LiveQuery {
 /// `news`: the readings of one series as they come, and its window at every instant.
 async fn watch(ask: Ask, Path(id): Path<String>, Query(query): Query<LiveQuery>) -> Answer {
     ask.caller.must_with(Right::Read, &id)?;
-    let entry = ask.knowledge.view.entry(&id).map_err(|error| unknown(&error))?;
+    let entry = ask.knowledge()?.view.entry(&id).map_err(|error| unknown(&error))?;
     let spec = entry.spec.map_err(|_| Problem::not_found(format!("the spec of {id} is not understood here")))?;
     let watched = Watched::of(&spec, &query.sensor);
     let watched = watched.ok_or_else(|| Problem::not_found(format!("{id} has no sensor {:?}", query.sensor)))?;
@@ -81,7 +81,8 @@ async fn follow(ask: Ask) -> Answer {
         let detail = "a stream shows all services: it needs a token for all of them (services = [\"*\"])";
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "This token is not for that", detail));
     }
-    let Ask { live, knowledge, headers, .. } = ask;
+    let knowledge = ask.knowledge()?;
+    let Ask { live, headers, .. } = ask;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let subscription = live.feed.subscribe(last).ok_or_else(|| Problem::overloaded("too many streams are open"))?;
     let Subscription { missed, last, news, place } = subscription;
