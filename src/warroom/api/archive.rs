@@ -46,6 +46,7 @@ struct Archived {
 
 /// One record, byte for byte in the vault: `ops dta show TOPIC/PARTITION/OFFSET`.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ArchivedEntry")]
 struct Entry {
     topic: String,
     partition: i32,

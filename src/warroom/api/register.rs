@@ -71,6 +71,7 @@ enum Changed {
 
 /// What is to be said about a place in the text.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Finding")]
 struct Found {
     /// From 1.
     line: usize,

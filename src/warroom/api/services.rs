@@ -61,7 +61,7 @@ struct Whole {
     now: i64,
     #[serde(flatten)]
     status: Status,
-    registered: Registered,
+    registered: AsRegistered,
     /// What the spec means, line by line; none if this release does not understand it.
     explained: Vec<String>,
     sensors: Vec<Sensor>,
@@ -71,7 +71,7 @@ struct Whole {
 
 /// The spec as it was registered.
 #[derive(Serialize, JsonSchema)]
-struct Registered {
+struct AsRegistered {
     text: String,
     hash: SpecHash,
     owner: String,
@@ -122,7 +122,7 @@ fn whole(status: Status, entry: &Entry, now: i64) -> Whole {
     Whole {
         now,
         status,
-        registered: Registered {
+        registered: AsRegistered {
             text: registration.text.clone(),
             hash: entry.hash(),
             owner: registration.owner.clone(),
@@ -130,8 +130,8 @@ fn whole(status: Status, entry: &Entry, now: i64) -> Whole {
             registered_at: registration.registered_at,
         },
         explained: spec.map_or_else(Vec::new, |spec| explain(spec).lines().map(str::to_owned).collect()),
-        sensors: spec.map_or_else(Vec::new, |spec| sensors(spec)),
-        slo: spec.and_then(|spec| slo(spec)),
+        sensors: spec.map_or_else(Vec::new, sensors),
+        slo: spec.and_then(slo),
     }
 }
 
