@@ -50,7 +50,8 @@ struct Deeds<'a> {
 
 async fn actions(ask: Ask, Query(query): Query<ListQuery>) -> Answer {
     ask.caller.must(Right::Read)?;
-    let deeds = ask.knowledge.deeds.lock().unwrap_or_else(PoisonError::into_inner);
+    let knowledge = ask.knowledge()?;
+    let deeds = knowledge.deeds.lock().unwrap_or_else(PoisonError::into_inner);
     let reaches = |service: &ServiceId| service.is_ops() || ask.caller.reaches(service.as_str());
     let wanted = |deed: &&Deed| query.is_of(&deed.service) && reaches(&deed.service);
     let actions: Vec<_> = deeds.all().into_iter().rev().filter(wanted).take(query.limit()).collect();
@@ -91,7 +92,7 @@ async fn turn(ask: Ask, switch: Switch, kind: ActionKind) -> Answer {
         }
         Some(name) => {
             ask.caller.must_with(Right::Act, name)?;
-            Some(ask.knowledge.view.entry(name).map_err(|error| unknown(&error))?.registration.service)
+            Some(ask.knowledge()?.view.entry(name).map_err(|error| unknown(&error))?.registration.service)
         }
     };
     let (who, live) = (who(&ask.caller), ask.live);

@@ -46,6 +46,7 @@ struct Archived {
 
 /// One record, byte for byte in the vault: `ops dta show TOPIC/PARTITION/OFFSET`.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ArchivedEntry")]
 struct Entry {
     topic: String,
     partition: i32,
@@ -65,7 +66,8 @@ async fn archived(ask: Ask, State(desk): State<Desk>, Path(id): Path<String>) ->
         let (title, detail) = ("This server shows no vault", "start it with --vault DIR");
         return Err(Problem::new(StatusCode::NOT_FOUND, "no_vault", title, detail));
     };
-    let from = opened_at(&ask.knowledge, &id).map(|at| at - BEFORE_MS);
+    let knowledge = ask.knowledge()?;
+    let from = opened_at(&knowledge, &id).map(|at| at - BEFORE_MS);
     let place = desk.place()?;
     let runtime = Handle::current();
     let look = aside(move || {

@@ -42,7 +42,8 @@ async fn incidents(ask: Ask, Query(query): Query<ListQuery>) -> Answer {
             && query.state.is_none_or(|stage| (stage == Stage::Open) == is_open)
             && ask.caller.reaches(story.service.as_str())
     };
-    let incidents = ask.knowledge.incidents.lock().unwrap_or_else(PoisonError::into_inner);
+    let knowledge = ask.knowledge()?;
+    let incidents = knowledge.incidents.lock().unwrap_or_else(PoisonError::into_inner);
     let stories: Vec<_> = incidents.all().filter(wanted).take(query.limit()).collect();
     ask.answer(&Stories { now: now_ms(), incidents: stories })
 }
@@ -61,10 +62,11 @@ struct Tale<'a> {
 async fn incident(ask: Ask, Path(id): Path<String>) -> Answer {
     let id = of_text(&id)?;
     ask.caller.must_with(Right::Read, id.service.as_str())?;
-    let incidents = ask.knowledge.incidents.lock().unwrap_or_else(PoisonError::into_inner);
+    let knowledge = ask.knowledge()?;
+    let incidents = knowledge.incidents.lock().unwrap_or_else(PoisonError::into_inner);
     let story = incidents.get(&id);
     let story = story.ok_or_else(|| Problem::not_found(format!("no incident {id} in the last 7 days")))?;
-    let deeds = ask.knowledge.deeds.lock().unwrap_or_else(PoisonError::into_inner);
+    let deeds = knowledge.deeds.lock().unwrap_or_else(PoisonError::into_inner);
     let actions: Vec<&Deed> = deeds.all().into_iter().filter(|deed| deed.incident == id).collect();
     ask.answer(&Tale { now: now_ms(), story, events: &story.events, actions })
 }

@@ -26,7 +26,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 /// Is there anything to log in to?
 #[derive(Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum LoginKind {
     /// No: whoever reaches this may do everything.
     None,
     /// By a token.
@@ -36,7 +36,7 @@ enum Kind {
 /// Who asks.
 #[derive(Serialize, JsonSchema)]
 struct Me {
-    login: Kind,
+    login: LoginKind,
     /// Of the token; null if none is known or needed.
     name: Option<String>,
     rights: Vec<Right>,
@@ -49,7 +49,7 @@ struct Me {
 impl Me {
     fn of(desk: &Desk, caller: Option<&Caller>) -> Self {
         Self {
-            login: if desk.gate.has_tokens() { Kind::Token } else { Kind::None },
+            login: if desk.gate.has_tokens() { LoginKind::Token } else { LoginKind::None },
             name: caller.and_then(Caller::name).map(str::to_owned),
             rights: caller.map_or_else(Vec::new, Caller::rights),
             services: caller.map_or_else(Vec::new, Caller::services),

@@ -84,11 +84,10 @@ pub fn router(desk: Desk) -> Router {
     table::router(table::endpoints(), &desk.gate).with_state(desk)
 }
 
-/// How every request begins: who asks, and what is known. What is known is there when the topics were read once.
+/// How every request begins: who asks, of what, and how.
 struct Ask {
     caller: Caller,
     live: Arc<Live>,
-    knowledge: Arc<Knowledge>,
     headers: HeaderMap,
 }
 
@@ -100,13 +99,19 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        let live = Arc::<Live>::from_ref(state);
-        let knowledge = live.knowledge().ok_or_else(|| Problem::unavailable("the topics are not read yet"))?;
-        Ok(Self { caller, live, knowledge, headers: parts.headers.clone() })
+        Ok(Self { caller, live: Arc::<Live>::from_ref(state), headers: parts.headers.clone() })
     }
 }
 
 impl Ask {
+    /// What is known.
+    ///
+    /// # Errors
+    /// 503: the topics were not read once yet.
+    fn knowledge(&self) -> Result<Arc<Knowledge>, Problem> {
+        self.live.knowledge().ok_or_else(|| Problem::unavailable("the topics are not read yet"))
+    }
+
     /// The JSON, with the version of all that is known; to who has that version already, only that.
     fn answer(&self, body: &impl Serialize) -> Answer {
         let version = format!("W/\"{}\"", self.live.feed.version());

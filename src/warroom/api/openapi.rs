@@ -170,6 +170,9 @@ mod tests {
         let different: std::collections::BTreeSet<_> = ids.iter().collect();
         assert_eq!(different.len(), ids.len());
         assert_eq!(ids.len(), endpoints().len(), "no operation hides another");
+        let mut schemas = document["components"]["schemas"].as_object().unwrap().keys();
+        let twice = schemas.find(|name| name.ends_with(|c: char| c.is_ascii_digit()));
+        assert_eq!(twice, None, "two types have one name");
     }
 
     #[test]

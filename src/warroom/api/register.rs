@@ -71,6 +71,7 @@ enum Changed {
 
 /// What is to be said about a place in the text.
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Finding")]
 struct Found {
     /// From 1.
     line: usize,
@@ -123,7 +124,7 @@ async fn register(ask: Ask, State(desk): State<Desk>, Query(how): Query<How>, bo
 fn bad(findings: &[Finding]) -> Problem {
     let errors: Vec<Found> =
         findings.iter().filter(|finding| finding.severity == Severity::Error).map(Found::from).collect();
-    let detail = format!("{} things are wrong with it, and nothing is published", errors.len());
+    let detail = format!("errors in it: {}; nothing is published", errors.len());
     let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_spec", "This is no spec", detail);
     problem.with("findings", json!(errors))
 }

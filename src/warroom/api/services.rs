@@ -41,7 +41,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 async fn services(ask: Ask) -> Answer {
     ask.caller.must(Right::Read)?;
-    let (knowledge, now) = (ask.knowledge.clone(), now_ms());
+    let (knowledge, now) = (ask.knowledge()?, now_ms());
     let mut services = aside(move || knowledge.view.statuses(now)).await?;
     services.retain(|status| ask.caller.reaches(status.service.as_str()));
     ask.answer(&Services { now, services })
@@ -54,7 +54,7 @@ struct Whole {
     now: i64,
     #[serde(flatten)]
     status: Status,
-    registered: Registered,
+    registered: AsRegistered,
     /// What the spec means, line by line; none if this release does not understand it.
     explained: Vec<String>,
     sensors: Vec<Sensor>,
@@ -64,7 +64,7 @@ struct Whole {
 
 /// The spec as it was registered.
 #[derive(Serialize, JsonSchema)]
-struct Registered {
+struct AsRegistered {
     text: String,
     hash: SpecHash,
     owner: String,
@@ -103,9 +103,9 @@ struct Slo {
 
 async fn service(ask: Ask, Path(id): Path<String>) -> Answer {
     ask.caller.must_with(Right::Read, &id)?;
-    let now = now_ms();
-    let status = ask.knowledge.view.status(&id, now).map_err(|error| unknown(&error))?;
-    let entry = ask.knowledge.view.entry(&id).map_err(|error| unknown(&error))?;
+    let (knowledge, now) = (ask.knowledge()?, now_ms());
+    let status = knowledge.view.status(&id, now).map_err(|error| unknown(&error))?;
+    let entry = knowledge.view.entry(&id).map_err(|error| unknown(&error))?;
     ask.answer(&whole(status, &entry, now))
 }
 
@@ -115,7 +115,7 @@ fn whole(status: Status, entry: &Entry, now: i64) -> Whole {
     Whole {
         now,
         status,
-        registered: Registered {
+        registered: AsRegistered {
             text: registration.text.clone(),
             hash: entry.hash(),
             owner: registration.owner.clone(),
@@ -179,7 +179,7 @@ struct Past {
 
 async fn past(ask: Ask, Path(id): Path<String>, Query(query): Query<PastQuery>) -> Answer {
     ask.caller.must_with(Right::Read, &id)?;
-    let entry = ask.knowledge.view.entry(&id).map_err(|error| unknown(&error))?;
+    let entry = ask.knowledge()?.view.entry(&id).map_err(|error| unknown(&error))?;
     let spec = entry.spec.as_ref().ok();
     let target = || Some(spec?.sensors[spec?.slo.as_ref()?.target].name.to_string());
     let sensor = query.sensor.or_else(target).ok_or_else(|| Problem::bad_request("give sensor=NAME"))?;

@@ -47,7 +47,7 @@ struct LiveQuery {
 /// `news`: the readings of one series as they come, and its window at every instant.
 async fn watch(ask: Ask, Path(id): Path<String>, Query(query): Query<LiveQuery>) -> Answer {
     ask.caller.must_with(Right::Read, &id)?;
-    let entry = ask.knowledge.view.entry(&id).map_err(|error| unknown(&error))?;
+    let entry = ask.knowledge()?.view.entry(&id).map_err(|error| unknown(&error))?;
     let spec = entry.spec.map_err(|_| Problem::not_found(format!("the spec of {id} is not understood here")))?;
     let watched = Watched::of(&spec, &query.sensor);
     let watched = watched.ok_or_else(|| Problem::not_found(format!("{id} has no sensor {:?}", query.sensor)))?;
