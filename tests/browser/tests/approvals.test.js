@@ -60,7 +60,7 @@ test("what comes to wait is told on the tile, in the head of every page and on t
   const incident = mock.world.breach(id);
   const action = mock.world.request(id, "scale_up", { compute: "+2" }, { step: 1, basis: "opened" });
   mock.world.await(id, action);
-  await tile(page, id).getByText("scale up: waits for approval").waitFor();
+  await tile(page, id).getByText("scale up waits for approval").waitFor();
   for (const hash of [`#/s/${id}`, "#/actions", "#/nowhere", "#kiosk", `#/i/${incident}`]) {
     await page.goto(mock.url + hash);
     await page.locator("#asks .number", { hasText: "1" }).waitFor();

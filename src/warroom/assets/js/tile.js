@@ -155,7 +155,7 @@ function doingOf({ status, look, since }, now) {
   const isOfThis = last && (since === null ? now - last.at < 15 * 60_000 : last.at >= since);
   if (status.frozen) return `frozen by ${status.frozen.actor}`;
   const [asked, ...more] = waiting.of(status.service);
-  if (asked) return more.length ? `${count(more.length + 1)} actions: wait for approval` : `${words(asked.verb)}: waits for approval`;
+  if (asked) return more.length ? `${count(more.length + 1)} actions wait for approval` : `${words(asked.verb)} waits for approval`;
   if (isOfThis) return deedWords(last);
   const other = status.open_incidents.find((open) => open.cause !== "slo");
   if (other && status.slo_state !== "breached") return other.cause;
