@@ -71,6 +71,9 @@ struct AutoscalerArgs {
     /// Decide and say, but touch nothing.
     #[arg(long, env = "OPS_DRY_RUN")]
     dry_run: bool,
+    /// How long what is handed to a human waits for their word.
+    #[arg(long, env = "OPS_APPROVAL_SECONDS", default_value_t = 600, hide = true, value_name = "SECONDS")]
+    approval_seconds: u32,
 }
 
 /// Page people: the verb page, to the channels of ops.toml; a channel that is not there is the console.
@@ -112,7 +115,8 @@ fn run_autoscaler(args: &AutoscalerArgs) -> anyhow::Result<bool> {
         server: args.server.clone().or(config.server),
     };
     let cool_down_ms = config.cool_down_seconds.map(|seconds| i64::from(seconds) * 1000);
-    let guard = guard::Settings { cool_down_ms, ..guard::Settings::default() };
+    let approval_ms = i64::from(args.approval_seconds) * 1000;
+    let guard = guard::Settings { cool_down_ms, approval_ms, ..guard::Settings::default() };
     let dry_run = args.dry_run || config.dry_run;
     serve(|runtime| {
         let frame = args.common.options(group, dry_run, runtime)?;
