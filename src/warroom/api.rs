@@ -18,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
+use super::approvals;
 use super::edge::{self, Watched};
 use super::feed::{Event, Subscription};
 use super::live::{Knowledge, Live};
@@ -40,11 +41,11 @@ const SERIES_PATIENCE: Duration = Duration::from_secs(20);
 /// How much of it is shown unless the request says otherwise, ms.
 const SERIES_MS: i64 = 3_600_000;
 /// The longest reason of a freeze, characters: it goes on the record.
-const REASON: usize = 500;
+pub(super) const REASON: usize = 500;
 /// What a page of ours sends with whatever changes something; no form can.
-const HAND: &str = "x-ops";
+pub(super) const HAND: &str = "x-ops";
 
-type Answer = Result<Response, Problem>;
+pub(super) type Answer = Result<Response, Problem>;
 
 /// All of them. Stands behind a [`crate::web::Gate`].
 pub fn router(live: Arc<Live>) -> Router {
@@ -59,10 +60,11 @@ pub fn router(live: Arc<Live>) -> Router {
         .route("/api/v1/freeze", post(stop))
         .route("/api/v1/thaw", post(go_on))
         .route("/api/v1/stream", get(follow))
-        .with_state(live)
+        .with_state(live.clone())
+        .merge(approvals::router(live))
 }
 
-fn known(live: &Live) -> Result<Arc<Knowledge>, Problem> {
+pub(super) fn known(live: &Live) -> Result<Arc<Knowledge>, Problem> {
     live.knowledge().ok_or_else(|| Problem::unavailable("the topics are not read yet"))
 }
 
@@ -71,18 +73,18 @@ fn unknown(error: &UnknownService) -> Problem {
     error.near.iter().fold(problem, |problem, near| problem.with("near", near.as_str()))
 }
 
-fn failed(error: &sdk::Error) -> Problem {
+pub(super) fn failed(error: &sdk::Error) -> Problem {
     tracing::warn!(%error, "a request could not be answered");
     Problem::unavailable(error.to_string())
 }
 
 /// Work that takes its time, away from the threads that answer.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     spawn_blocking(work).await.map_err(|_| Problem::internal("the work was not finished"))
 }
 
 /// The JSON, with the version of all that is known; to who has that version already, only that.
-fn tagged(live: &Live, asked: &HeaderMap, body: &impl Serialize) -> Answer {
+pub(super) fn tagged(live: &Live, asked: &HeaderMap, body: &impl Serialize) -> Answer {
     let version = format!("W/\"{}\"", live.feed.version());
     let tag = HeaderValue::from_str(&version).map_err(|_| Problem::internal("the version is no header"))?;
     let has = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.split(',').any(|tag| tag.trim() == version));

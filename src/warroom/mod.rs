@@ -1,15 +1,16 @@
 //! The war room: how the fleet is, over HTTP. Reads what the processor and the actors have published and shows it;
-//! judges nothing. What a human may do from here (freeze, thaw) goes the way of the commands, through [`crate::sdk`].
+//! judges nothing. What a human may do from here (freeze, thaw, approve, deny) goes the way of the commands, through [`crate::sdk`].
 //!
 //! - [`live`]: follows the topics on a thread of its own; many may read what it knows.
 //! - [`feed`]: tells every open stream what is new; a stream that was cut off goes on where it was.
 //! - [`edge`]: the newest readings of one series and its window, for a graph.
 //! - [`assets`]: the pages.
-//! - [`api`]: the paths under `/api/v1`, and who may ask for them.
+//! - [`api`]: the paths under `/api/v1`, and who may ask for them; [`approvals`]: those of what waits for a human.
 //!
 //! Started by `ops warroom`.
 
 pub mod api;
+pub mod approvals;
 mod assets;
 pub mod edge;
 pub mod feed;
