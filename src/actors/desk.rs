@@ -251,6 +251,9 @@ impl<'a, R: Role> Desk<'a, R> {
     fn decide(&mut self, partition: i32, task: &Arc<Task>, seen: R::Seen) {
         let Some(ledger) = self.ledgers.get_mut(&partition) else { return };
         let now_ms = now_ms();
+        if let Some(kind) = approvals::lapsed(task, ledger, now_ms) {
+            return self.settle(partition, task, kind);
+        }
         match self.role.decide(task, seen, ledger, now_ms) {
             Decision::Settle(kind) => self.settle(partition, task, kind),
             Decision::LookAgain { after } => self.work.look(task, after),

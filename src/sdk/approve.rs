@@ -144,7 +144,7 @@ fn told(verb: &str, target: &str, goal: &BTreeMap<String, String>) -> (String, S
     let number = |name: &str| goal.get(name)?.parse::<u32>().ok();
     let Some((from, to)) = number("from").zip(number("to")) else {
         let goal = goal.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ");
-        return (format!("{verb} {target}: {goal}"), format!("{target}"));
+        return (format!("{verb} {target}: {goal}"), target.to_owned());
     };
     let clamped = match (goal.get("asked"), goal.get("bound")) {
         (Some(asked), Some(bound)) => format!(" ({asked} were asked for, {bound} allows no other)"),

@@ -84,7 +84,7 @@ pub(super) async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + '
 }
 
 /// The JSON, with the version of all that is known; to who has that version already, only that.
-pub(super) fn tagged(live: &Live, asked: &HeaderMap, body: &impl Serialize) -> Answer {
+fn tagged(live: &Live, asked: &HeaderMap, body: &impl Serialize) -> Answer {
     let version = format!("W/\"{}\"", live.feed.version());
     let tag = HeaderValue::from_str(&version).map_err(|_| Problem::internal("the version is no header"))?;
     let has = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.split(',').any(|tag| tag.trim() == version));

@@ -46,6 +46,23 @@ fn hand_over(scaling: &Scaling, approval_ms: i64) -> (Actor, ActionEvent) {
     (actor, seen.into_iter().find(|event| event.proposal().is_some()).unwrap())
 }
 
+/// What an actor has written that was stopped then, and what a human said: 2 -> 4 for incident 1, until `expires_at`.
+fn was_approved(scaling: &Scaling, expires_at: i64) -> ActionEvent {
+    let stage = &scaling.stage;
+    stage.settled_before(0);
+    stage.tell(&[opened(1, false), scale_up(1)]);
+    let intent = scaling.intent();
+    let ActionKind::Started { mut goal } = intent.kind.clone() else { unreachable!() };
+    goal.insert("window_seconds".to_owned(), "300".to_owned());
+    let hash = Proposal::hash_of(&intent.action_id, "scale_up", "deployment scanner", &goal);
+    let (reason, why, at) = ("budget_incident".to_owned(), String::new(), expires_at - 10);
+    let kind = ActionKind::Awaiting(Proposal { reason, why, goal, hash, expires_at });
+    let asked = ActionEvent { kind, at, ..intent };
+    stage.was_written(&asked);
+    stage.was_written(&ActionEvent { at, ..word(&asked, true) });
+    asked
+}
+
 fn word(asked: &ActionEvent, is_yes: bool) -> ActionEvent {
     ActionEvent::word(asked, asked.proposal().unwrap(), is_yes, "alice", "as agreed", now_ms())
 }
@@ -148,17 +165,24 @@ fn what_nobody_approves_in_time_expires_and_an_approval_after_that_changes_nothi
 fn an_approval_that_is_taken_up_too_late_does_nothing() {
     let scaling = Scaling::new(Stage::new(1));
     let stage = &scaling.stage;
-    stage.settled_before(0);
-    stage.tell(&[opened(1, false), scale_up(1)]);
-    let intent = scaling.intent();
-    let (ActionKind::Started { goal }, at) = (intent.kind.clone(), now_ms() - 10) else { unreachable!() };
-    let hash = Proposal::hash_of(&intent.action_id, "scale_up", "deployment scanner", &goal);
-    let (reason, why) = ("budget_incident".to_owned(), String::new());
-    let kind = ActionKind::Awaiting(Proposal { reason, why, goal, hash, expires_at: at + 5 });
-    let asked = ActionEvent { kind, at, ..intent };
-    stage.was_written(&asked);
-    stage.was_written(&ActionEvent { at: at + 1, ..word(&asked, true) });
+    let asked = was_approved(&scaling, now_ms() - 5);
     let actor = scaling.start_with(bounded(LONG_MS));
+    assert_eq!(told(&until_settled(stage, &asked), &asked), ["scale_up awaiting #1", "scale_up expired #1"]);
+    actor.stop().unwrap();
+    assert!(scaling.writes().is_empty());
+}
+
+/// Approved in time, and the cluster cannot be seen: it does not wait for that for ever.
+#[test]
+fn an_approval_whose_workload_cannot_be_seen_expires() {
+    let scaling = Scaling::new(Stage::new(1));
+    let stage = &scaling.stage;
+    let asked = was_approved(&scaling, now_ms() + 10_000);
+    let actor = scaling.start_with(|options| {
+        bounded(LONG_MS)(options);
+        options.clusters.server = Some("http://127.0.0.1:9".to_owned());
+        options.clusters.kubeconfig = None;
+    });
     assert_eq!(told(&until_settled(stage, &asked), &asked), ["scale_up awaiting #1", "scale_up expired #1"]);
     actor.stop().unwrap();
     assert!(scaling.writes().is_empty());

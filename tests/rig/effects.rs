@@ -318,6 +318,7 @@ impl Effects {
             if outcomes.len() != 1 {
                 return Err(format!("{id} has {} outcomes: {events:#?}", outcomes.len()));
             }
+            judge_approval(events).map_err(|what| format!("{id} {what}: {events:#?}"))?;
             judged.actions += 1;
             judged.unknown += u64::from(matches!(outcomes[0].kind, ActionKind::Unknown { .. }));
         }
@@ -410,6 +411,19 @@ impl Effects {
                 Next::Idle => panic!("{topic} has no end"),
             }
         }
+    }
+}
+
+/// INV-13: what was handed to a human was begun only after their yes to just that, and what was refused never.
+fn judge_approval(events: &[ActionEvent]) -> Result<(), &'static str> {
+    let Some(asked) = events.iter().position(|event| event.proposal().is_some()) else { return Ok(()) };
+    let is_begun = |event: &ActionEvent| matches!(event.kind, ActionKind::Started { .. });
+    let Some(begun) = events.iter().position(is_begun) else { return Ok(()) };
+    let mut words = events[asked.min(begun)..begun].iter().filter(|event| event.is_word_on(&events[asked]));
+    match words.next().map(|word| &word.kind) {
+        Some(ActionKind::Approved(_)) => Ok(()),
+        Some(_) => Err("was begun although it was refused"),
+        None => Err("was begun although nobody approved it"),
     }
 }
 

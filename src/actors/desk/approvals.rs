@@ -38,6 +38,16 @@ pub(super) fn step<R: Role>(role: &R, task: &Task, ledger: &Ledger, now_ms: i64)
     settled.map_or(Step::Look, Step::Settle)
 }
 
+/// The outcome of a task that was approved, and whose time was over before the world was seen. (What was begun is for
+/// the role to end.)
+pub(super) fn lapsed(task: &Task, ledger: &Ledger, now_ms: i64) -> Option<ActionKind> {
+    let approval = ledger.approval(&task.action_id).filter(|_| ledger.intent(&task.action_id).is_none())?;
+    match stand(approval, now_ms) {
+        Stand::Settled(kind) => Some(kind),
+        Stand::Open | Stand::Approved => None,
+    }
+}
+
 /// What is to be said instead of beginning this, because a human was asked and did not approve it.
 pub(super) fn objection(
     task: &Task,
