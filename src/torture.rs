@@ -117,6 +117,8 @@ named! {
         RestoreWithoutActions = "restore_without_actions",
         /// Actor: begins what a human stopped before its intent was committed.
         ActWhileFrozen = "act_while_frozen",
+        /// Actor: does what was handed to a human without asking whether they approved it.
+        ActUnapproved = "act_unapproved",
         /// Pager: pages about incidents that are over.
         ActOnHistory = "act_on_history",
         /// Autoscaler: what was begun before a crash is begun anew, whatever became of it.

@@ -24,6 +24,8 @@ mod actors_kubernetes;
 mod actors_zombies;
 #[path = "kafka/alive.rs"]
 mod alive;
+#[path = "kafka/approvals.rs"]
+mod approvals;
 #[path = "kafka/archiver.rs"]
 mod archiver;
 #[path = "kafka/archiver_controls.rs"]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
+use super::approval;
 use super::counters::Counters;
 use super::effect::{self, Check};
 use super::error::Error;
@@ -128,11 +129,17 @@ impl Role for Autoscaler {
             return None;
         }
         let reason = match request(task) {
-            Ok(request) => {
-                guard::before_looking(&request, &ledger.history(&task.incident, now_ms), now_ms, &self.guard)?
-            }
+            // What is for a human needs the goal.
+            Ok(request) => self.guarded(task, &request, ledger, now_ms).filter(|reason| !reason.is_for_a_human())?,
             Err(bad) => Reason::BadRequest(bad),
         };
+        Some(suppressed(task, &reason))
+    }
+
+    fn while_waiting(&self, task: &Task, ledger: &Ledger) -> Option<ActionKind> {
+        let is_over = ledger.incident(&task.incident).is_some_and(Incident::is_over);
+        let frozen = ledger.frozen(&task.incident.service);
+        let reason = guard::withdrawn(&request(task).ok()?, is_over, frozen)?;
         Some(suppressed(task, &reason))
     }
 
@@ -159,8 +166,9 @@ impl Role for Autoscaler {
             let decision = self.resume(task, request.call.workload, goal, seen, age_ms);
             // Nothing was done yet, so nothing has to be done that is over or stale by now.
             let again = matches!(decision, Decision::Begin { .. });
-            return match self.before_looking(task, ledger, now_ms).filter(|_| again) {
-                Some(kind) => Decision::Settle(kind),
+            let request = self::request(task).ok().filter(|_| again);
+            return match request.and_then(|request| self.guarded(task, &request, ledger, now_ms)) {
+                Some(reason) => Decision::Settle(suppressed(task, &reason)),
                 None => decision,
             };
         }
@@ -173,11 +181,16 @@ impl Role for Autoscaler {
             Err(error) => return later_or(&error, || failed(&error)),
         };
         let history = ledger.history(&task.incident, now_ms);
-        match guard::decide_scale(&request, &world, &history, now_ms, &self.guard) {
+        match guard::decide_scale(&request, &world, &history, now_ms, &self.settings(task, ledger)) {
             guard::Decision::Act(goal) => Decision::Begin {
                 goal: with_terms(task, &goal),
                 order: Order { workload: request.call.workload, goal, doubt: false },
             },
+            guard::Decision::HandOver(goal, reason) => {
+                let until_ms = now_ms.saturating_add(self.guard.approval_ms);
+                let goal = with_terms(task, &goal);
+                Decision::Ask(approval::propose(task, reason.name(), reason.to_string(), goal, until_ms))
+            }
             guard::Decision::Suppress(reason) | guard::Decision::Refuse(reason) => {
                 Decision::Settle(suppressed(task, &reason))
             }
@@ -198,6 +211,17 @@ impl Role for Autoscaler {
 }
 
 impl Autoscaler {
+    /// By what a task is guarded: whoever approved it knew of budgets and age.
+    fn settings(&self, task: &Task, ledger: &Ledger) -> guard::Settings {
+        if ledger.approval(&task.action_id).is_some() { self.guard.approved() } else { self.guard }
+    }
+
+    /// What the guards say that need no look.
+    fn guarded(&self, task: &Task, request: &Request, ledger: &Ledger, now_ms: i64) -> Option<Reason> {
+        let history = ledger.history(&task.incident, now_ms);
+        guard::before_looking(request, &history, now_ms, &self.settings(task, ledger))
+    }
+
     async fn see(&self, task: &Task) -> Result<ScaleState, WorldError> {
         let workload = match request(task) {
             Ok(request) => request.call.workload,

@@ -4,8 +4,10 @@
 //!
 //! ```text
 //! waiting --look--> decide --intent committed--> read to the end --> act --outcome committed--> settled
-//!                     |                                 \---- stopped by a human -------^
-//!                     \------ outcome without an intent --------------------------------^
+//!             ^       |  |                              \---- stopped by a human -------^
+//!             |       |  \--- outcome without an intent --------------------------------^
+//!             |       \-- awaiting a human --rejected, too late, over ------------------^
+//!             \------------ approved ---/
 //! ```
 //!
 //! (Nobody can stop a page: it does not wait for the reading.)
@@ -34,7 +36,10 @@ use crate::model::action::{ActionEvent, ActionKind};
 use crate::telemetry::clock::now_ms;
 use crate::torture::{self, Point, Sabotage};
 
+mod approvals;
 mod handover;
+
+use approvals::Step;
 
 /// Positions that moved are committed at least so often, even if nothing is done.
 const IDLE_COMMIT: Duration = Duration::from_secs(5);
@@ -165,7 +170,7 @@ impl<'a, R: Role> Desk<'a, R> {
             let Some(ledger) = self.ledgers.get_mut(&message.partition()) else { continue };
             let Some(event) = restore::action(&message, self.counters, &self.options.topics.actions) else { continue };
             ledger.fold_action(Some(message.offset()), &event);
-            if event.kind.is_outcome()
+            if (event.kind.is_outcome() || event.proposal().is_some())
                 && let Some(task) = self.role.asked_by_action(&event, ledger)
             {
                 ledger.wait_for(task);
@@ -250,10 +255,17 @@ impl<'a, R: Role> Desk<'a, R> {
     fn decide(&mut self, partition: i32, task: &Arc<Task>, seen: R::Seen) {
         let Some(ledger) = self.ledgers.get_mut(&partition) else { return };
         let now_ms = now_ms();
+        if let Some(kind) = approvals::lapsed(task, ledger, now_ms) {
+            return self.settle(partition, task, kind);
+        }
         match self.role.decide(task, seen, ledger, now_ms) {
             Decision::Settle(kind) => self.settle(partition, task, kind),
             Decision::LookAgain { after } => self.work.look(task, after),
+            Decision::Ask(proposal) => self.ask(partition, task, proposal),
             Decision::Begin { goal, order } => {
+                if let Some(kind) = approvals::objection(task, &goal, ledger, now_ms) {
+                    return self.settle(partition, task, kind);
+                }
                 let attempt = ledger.intent(&task.action_id).map_or(1, |intent| intent.attempt + 1);
                 let event = self.event(task, attempt, ActionKind::Started { goal });
                 // At once, so that the next decision knows of it.
@@ -312,10 +324,10 @@ impl<'a, R: Role> Desk<'a, R> {
                 continue;
             }
             let Some(ledger) = self.ledgers.get(&partition) else { continue };
-            let begun = ledger.intent(&task.action_id).is_some();
-            match self.role.before_looking(&task, ledger, now_ms()).filter(|_| !begun) {
-                Some(kind) => self.settle(partition, &task, kind),
-                None => self.work.look(&task, Duration::ZERO),
+            match approvals::step(&*self.role, &task, ledger, now_ms()) {
+                Step::Wait => {}
+                Step::Settle(kind) => self.settle(partition, &task, kind),
+                Step::Look => self.work.look(&task, Duration::ZERO),
             }
         }
     }
@@ -347,10 +359,11 @@ impl<'a, R: Role> Desk<'a, R> {
         for (partition, ledger) in &self.ledgers {
             let Some(position) = consumer.position(*partition)? else { continue };
             let (incidents, actions) = ledger.restore_from(position);
+            let owes = ledger.owes(position, now_ms());
             let writer = self.producer.transactional_id().to_owned();
             let released = released.contains(partition);
-            places
-                .insert(*partition, (ledger.committable(position), Bookmark { writer, incidents, actions, released }));
+            let bookmark = Bookmark { writer, incidents, actions, released, owes };
+            places.insert(*partition, (ledger.committable(position), bookmark));
         }
         Ok(places)
     }

@@ -7,8 +7,10 @@
 //!          Refuse                     Suppress                               Refuse | Suppress
 //! ```
 //!
-//! What is held up by others than a guard (a breaker over the fleet, policy, an approval) has its place between
-//! [`decide_scale`] and the intent: it needs the goal, and the intent binds it.
+//! What a guard hands to a human (the budgets do) is decided to the end, so that the human sees what would be done:
+//! [`Decision::HandOver`]. Once it is approved all of it is asked again, [`Settings::approved`]. What is held up by others
+//! than a guard (a breaker over the fleet, policy) has its place between [`decide_scale`] and the intent: it needs the
+//! goal, and the intent binds it.
 //!
 //! Pages never come here: nothing holds up a page.
 
@@ -38,11 +40,27 @@ pub struct Settings {
     pub budget_incident: u32,
     /// Most actions of one service in an hour.
     pub budget_service: u32,
+    /// How long what is handed to a human waits for their word, ms.
+    pub approval_ms: i64,
+}
+
+impl Settings {
+    /// The same for what a human has approved: how many there were and how old it is, they knew.
+    pub fn approved(self) -> Self {
+        Self { max_age_ms: i64::MAX, budget_incident: u32::MAX, budget_service: u32::MAX, ..self }
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { dry_run: false, max_age_ms: 300_000, cool_down_ms: None, budget_incident: 3, budget_service: 6 }
+        Self {
+            dry_run: false,
+            max_age_ms: 300_000,
+            cool_down_ms: None,
+            budget_incident: 3,
+            budget_service: 6,
+            approval_ms: 600_000,
+        }
     }
 }
 
@@ -102,6 +120,8 @@ pub struct Acted {
 pub enum Decision {
     /// Do this.
     Act(Goal),
+    /// This would be done; a human is to say whether, for this reason.
+    HandOver(Goal, Reason),
     /// Not now, or no longer; the request is answered with this reason.
     Suppress(Reason),
     /// Never in this way: somebody has to change the spec or the cluster.
@@ -155,12 +175,8 @@ pub fn before_looking(request: &Request, history: &History, now_ms: i64, setting
     if age_ms > settings.max_age_ms {
         return Some(Reason::Stale { age_ms });
     }
-    // What a resolve itself requests (`if: recovered`) belongs to an incident that is over, always.
-    if history.over && request.basis != Basis::Resolved {
-        return Some(Reason::Over);
-    }
-    if let Some(freeze) = &history.frozen {
-        return Some(Reason::Frozen(freeze.clone()));
+    if let Some(reason) = withdrawn(request, history.over, history.frozen.as_ref()) {
+        return Some(reason);
     }
     if request.basis == Basis::InsufficientFreshData {
         return Some(Reason::Insufficient);
@@ -185,6 +201,15 @@ pub fn before_looking(request: &Request, history: &History, now_ms: i64, setting
     (of_hour >= settings.budget_service).then_some(Reason::BudgetService { used: of_hour })
 }
 
+/// Why a request is not to be done any more, whoever it waits for: its incident is over, or a human stopped it.
+pub fn withdrawn(request: &Request, is_over: bool, frozen: Option<&Freeze>) -> Option<Reason> {
+    // What a resolve itself requests (`if: recovered`) belongs to an incident that is over, always.
+    if is_over && request.basis != Basis::Resolved {
+        return Some(Reason::Over);
+    }
+    frozen.cloned().map(Reason::Frozen)
+}
+
 /// All guards over all facts: what is to be done with this request, now.
 pub fn decide_scale(
     request: &Request,
@@ -193,9 +218,11 @@ pub fn decide_scale(
     now_ms: i64,
     settings: &Settings,
 ) -> Decision {
-    if let Some(reason) = before_looking(request, history, now_ms, settings) {
-        return Decision::Suppress(reason);
-    }
+    let for_a_human = match before_looking(request, history, now_ms, settings) {
+        Some(reason) if reason.is_for_a_human() => Some(reason),
+        Some(reason) => return Decision::Suppress(reason),
+        None => None,
+    };
     match &world.managed_by {
         Some(Owner::Hpa(name)) => return Decision::Refuse(Reason::ManagedByHpa(name.clone())),
         Some(Owner::Keda(name)) => return Decision::Refuse(Reason::ManagedByKeda(name.clone())),
@@ -214,8 +241,13 @@ pub fn decide_scale(
         resource_version: world.resource_version.clone(),
         clamped: bound.map(|bound| (asked, bound)),
     };
-    // Last, so that a dry run says all that the real one would.
-    if settings.dry_run || request.dry_run { Decision::Suppress(Reason::DryRun(goal)) } else { Decision::Act(goal) }
+    // Last, so that a dry run says all that the real one would. It asks nobody: there is nothing to approve.
+    match (settings.dry_run || request.dry_run, for_a_human) {
+        (true, Some(reason)) => Decision::Suppress(reason),
+        (true, None) => Decision::Suppress(Reason::DryRun(goal)),
+        (false, Some(reason)) => Decision::HandOver(goal, reason),
+        (false, None) => Decision::Act(goal),
+    }
 }
 
 /// The replicas that others chose: our own scaling is taken back, or it would raise its own default maximum from
@@ -375,11 +407,40 @@ mod tests {
         let up = request("scale_up", "+2");
         let of_incident = |count| (0..count).map(|i| acted(9, "rollback", 4 * HOUR_MS + i)).collect();
         assert!(matches!(decide(&up, &world(2), &history(of_incident(2))), Decision::Act(_)));
-        assert_suppressed(decide(&up, &world(2), &history(of_incident(3))), "budget_incident");
+        assert_handed_over(decide(&up, &world(2), &history(of_incident(3))), "budget_incident");
         let of_hour = |count, ago_ms| (0..count).map(|i| acted(8 - i as u64, "throttle", ago_ms + i)).collect();
         assert!(matches!(decide(&up, &world(2), &history(of_hour(5, 600_000))), Decision::Act(_)));
-        assert_suppressed(decide(&up, &world(2), &history(of_hour(6, 600_000))), "budget_service");
+        assert_handed_over(decide(&up, &world(2), &history(of_hour(6, 600_000))), "budget_service");
         assert!(matches!(decide(&up, &world(2), &history(of_hour(6, HOUR_MS))), Decision::Act(_)));
+    }
+
+    #[track_caller]
+    fn assert_handed_over(decision: Decision, code: &str) {
+        let Decision::HandOver(goal, reason) = &decision else { panic!("{decision:?} for {code}") };
+        assert_eq!((goal.from, goal.to, reason.name()), (2, 4, code), "the human sees what would be done");
+    }
+
+    #[test]
+    fn what_a_human_has_approved_passes_age_and_budgets_and_no_other_guard() {
+        let mut up = request("scale_up", "+2");
+        up.at_ms = NOW - 400_000;
+        let acted = (0..9).map(|i| acted(9, "rollback", 600_000 + i)).collect();
+        let used_up = History { acted, ..History::default() };
+        let settings = Settings::default().approved();
+        let approved = |up: &Request, history: &History| decide_scale(up, &world(2), history, NOW, &settings);
+        assert!(matches!(approved(&up, &used_up), Decision::Act(_)));
+        assert_suppressed(decide(&up, &world(2), &used_up), "stale");
+        assert_suppressed(approved(&up, &History { over: true, ..used_up.clone() }), "over");
+        assert_suppressed(approved(&up, &History { frozen: Some(freeze()), ..used_up.clone() }), "frozen");
+        assert_suppressed(approved(&up, &History { no_data: true, ..used_up.clone() }), "no_data");
+        let acting = History { acted: vec![self::acted(8, "scale_up", 1)], ..History::default() };
+        assert_suppressed(approved(&up, &acting), "cool_down");
+        up.call.limits.max = Some(2);
+        assert_suppressed(approved(&up, &used_up), "at_max");
+        // A dry run asks nobody.
+        let dry = Settings { dry_run: true, ..Settings::default() };
+        let asked = request("scale_up", "+2");
+        assert_suppressed(decide_scale(&asked, &world(2), &used_up, NOW, &dry), "budget_incident");
     }
 
     #[test]

@@ -14,6 +14,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::approval::{Approval, Stand};
+use super::bookmark::Owes;
 use super::guard::{Acted, Freeze, History};
 use super::role::{AskedBy, EFFECT, Task};
 use crate::model::action::{ActionEvent, ActionKind};
@@ -55,10 +57,12 @@ impl Incident {
 }
 
 /// What is known of an action.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Action {
     /// Offset of the first of its records that was read; `None` until one was.
     pub offset: Option<i64>,
+    /// What a human was asked about it, and said.
+    approval: Option<Approval>,
     /// The last intent.
     pub intent: Option<ActionEvent>,
     /// Its outcome.
@@ -72,9 +76,16 @@ pub struct Action {
 }
 
 impl Action {
-    /// Its newest record.
+    /// Its newest record; a human's word is none of the action's own.
     pub fn last(&self) -> Option<&ActionEvent> {
-        self.outcome.as_ref().or(self.intent.as_ref())
+        let asked = || self.approval.as_ref().map(Approval::asked);
+        self.outcome.as_ref().or(self.intent.as_ref()).or_else(asked)
+    }
+
+    /// What waits for a human: there is neither an outcome nor an intent nor a word.
+    fn held(&self) -> Option<&Approval> {
+        let approval = self.approval.as_ref().filter(|approval| !approval.is_answered())?;
+        (self.outcome.is_none() && self.intent.is_none()).then_some(approval)
     }
 
     /// A page that may have reached somebody, and whose alert was not cleared; with the episode that it belongs to.
@@ -183,10 +194,17 @@ impl Ledger {
             // Nobody folds a human's hand before it is read.
             return offset.map_or((), |offset| self.fold_switch(offset, event));
         }
-        let new = Action { offset: None, intent: None, outcome: None, complete: false, cleared: false, checked: false };
-        let action = self.actions.entry(event.action_id).or_insert(new);
+        if event.kind.word().is_some() {
+            // On what nobody was asked about it says nothing.
+            let asked = self.actions.get_mut(&event.action_id).and_then(|action| action.approval.as_mut());
+            return asked.map_or((), |asked| asked.hear(event));
+        }
+        let action = self.actions.entry(event.action_id).or_default();
         action.offset = action.offset.or(offset);
-        if event.kind.is_effect() {
+        if event.proposal().is_some() {
+            // The first counts: our own comes back.
+            action.approval = action.approval.take().or_else(|| Approval::of(event));
+        } else if event.kind.is_effect() {
             action.checked = true;
             self.waiting.retain(|task| task.verb != EFFECT || !task.asked_by.is_action(&event.action_id));
         } else if event.kind.is_outcome() {
@@ -300,9 +318,16 @@ impl Ledger {
         tried
     }
 
-    /// Actions that have an outcome.
-    pub fn settled(&self) -> impl Iterator<Item = &ActionEvent> {
-        self.actions.values().filter_map(|action| action.outcome.as_ref())
+    /// What may ask for something else: the outcomes of actions, and what waits for a human.
+    pub fn told(&self) -> impl Iterator<Item = &ActionEvent> {
+        self.actions
+            .values()
+            .filter_map(|action| action.outcome.as_ref().or_else(|| action.held().map(Approval::asked)))
+    }
+
+    /// What a human was asked about an action that has no outcome.
+    pub fn approval(&self, action: &ActionId) -> Option<&Approval> {
+        self.actions.get(action).filter(|action| action.outcome.is_none())?.approval.as_ref()
     }
 
     /// Tasks without an outcome, oldest first.
@@ -314,8 +339,10 @@ impl Ledger {
     pub fn history(&self, incident: &IncidentId, now_ms: i64) -> History {
         let service = &incident.service;
         // Of what was stopped after all, nothing was done.
-        let stopped =
-            |action: &&Action| matches!(&action.outcome, Some(ActionEvent { kind: ActionKind::Suppressed { .. }, .. }));
+        let stopped = |action: &&Action| {
+            let outcome = action.outcome.as_ref().map(|outcome| &outcome.kind);
+            matches!(outcome, Some(ActionKind::Suppressed { .. } | ActionKind::Denied { .. } | ActionKind::Expired))
+        };
         let acts = self.actions.values().filter(|action| !stopped(action)).filter_map(|action| action.intent.as_ref());
         let of_service = acts.filter(|intent| intent.service == *service && counts_in_budgets(intent));
         let recent =
@@ -338,6 +365,18 @@ impl Ledger {
     /// The offset to commit, given the position in `ops.incidents`: the oldest request without an outcome.
     pub fn committable(&self, position: i64) -> i64 {
         self.waiting.iter().filter_map(|task| task.asked_by.offset()).fold(position, i64::min)
+    }
+
+    /// What is owed an answer by us, if the oldest request waits for a human.
+    pub fn owes(&self, position: i64, now_ms: i64) -> Option<Owes> {
+        let held = |task: &Arc<Task>| {
+            let approval = self.actions.get(&task.action_id)?.held()?;
+            (approval.stand(now_ms) == Stand::Open).then(|| approval.expires_at())
+        };
+        let until_ms = self.waiting.iter().filter_map(held).min()?;
+        let owed = self.waiting.iter().filter(|task| held(task).is_none());
+        let offset = owed.filter_map(|task| task.asked_by.offset()).fold(position, i64::min);
+        Some(Owes { offset, until_ms })
     }
 
     /// From where in `ops.incidents` and `ops.actions` all of this can be read again.

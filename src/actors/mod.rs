@@ -8,7 +8,7 @@
 //!
 //! Written once, for every actor: [`frame`] (the thread, its sessions with the bus), `desk` (one session: read,
 //! decide, commit), `restore` (taking a partition over), `work` (what is being done), [`ledger`] (what is known;
-//! pure), [`bookmark`], [`claim`] (is it still ours?), [`counters`].
+//! pure), [`approval`] (what waits for a human; pure), [`bookmark`], [`claim`] (is it still ours?), [`counters`].
 //! What makes an actor what it is, is its [`role`]: [`autoscaler`] ([`guard`], [`scaling`], [`intent`], [`reason`],
 //! [`effect`]; pure; [`gauge`]), [`pager`] ([`page`](mod@page): what it says; [`channel`]: to whom; `delivery`: until it
 //! is there).
@@ -18,6 +18,7 @@
 //!
 //! The [`archiver`] decides nothing and stands apart: it has neither this frame nor a part in `ops.actions`.
 
+pub mod approval;
 pub mod archiver;
 pub mod autoscaler;
 pub mod bookmark;

@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ledger::Ledger;
+use super::reason::time;
 use super::role::{AskedBy, Task};
-use crate::model::action::{ActionEvent, ActionKind};
+use crate::model::action::{ActionEvent, ActionKind, Proposal};
 use crate::model::incident::{Basis, EventKind, Fresh, Recovered, Verdict};
 use crate::model::{ActionId, IncidentId, ServiceId};
 
@@ -230,6 +231,12 @@ fn why(asked_by: &AskedBy) -> String {
             let target = of.target.as_deref().unwrap_or_default();
             let reason = match &of.kind {
                 ActionKind::Unknown { reason } => reason.as_str(),
+                ActionKind::Awaiting(Proposal { why, expires_at, .. }) => {
+                    let until = time(*expires_at);
+                    let answer =
+                        format!("answer with ops approve {0} or ops deny {0}, or in the war room", of.action_id);
+                    return format!("{} {target} waits for a human until {until} ({why}): {answer}", of.verb);
+                }
                 ActionKind::Suppressed { reason, detail } => {
                     let why = detail.get("why").unwrap_or(reason);
                     return format!("{} {target} was held back ({why}); please look", of.verb);
@@ -269,6 +276,8 @@ fn tried(event: &ActionEvent) -> Tried {
         | ActionKind::Unknown { reason }
         | ActionKind::Suppressed { reason, .. }
         | ActionKind::Denied { reason } => reason.clone(),
+        ActionKind::Awaiting(proposal) => proposal.why.clone(),
+        ActionKind::Approved(word) | ActionKind::Rejected(word) => word.reason.clone(),
         ActionKind::Expired
         | ActionKind::Verified(_)
         | ActionKind::Ineffective(_)

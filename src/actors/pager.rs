@@ -1,7 +1,7 @@
 //! The pager: `page`, to channels by name. Pages pass every guard and wait for nothing; only a page whose incident
 //! is over is not sent. What it raised it clears: at `resolved` or `closed`, or, once an episode is flapping, at
-//! `episode_ended`. It also pages when another actor does not know what became of its action or has used up its
-//! budget, and when the pipeline stands still ([`stall`]).
+//! `episode_ended`. It also pages when another actor does not know what became of its action or waits for a human, and
+//! when the pipeline stands still ([`stall`]).
 //!
 //! A clear is an action like any other, so that it survives a crash: verb `clear`, id by
 //! [`ActionId::follow_up`] from the incident (of `episode_ended`, the episode), the name of the event that ends it,
@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 
+use super::approval::Approval;
 use super::channel::{Channels, DEFAULT, Route};
 use super::claim::Claims;
 use super::counters::Counters;
@@ -96,25 +97,27 @@ impl Role for Pager {
         found.map_or_else(Vec::new, |stalls| stall::news(&stalls, ledger))
     }
 
-    fn asked_by_action(&self, settled: &ActionEvent, _: &Ledger) -> Option<Task> {
-        if settled.actor == NAME {
+    fn asked_by_action(&self, told: &ActionEvent, _: &Ledger) -> Option<Task> {
+        if told.actor == NAME {
             return None;
         }
-        let action_id = match &settled.kind {
-            ActionKind::Unknown { .. } => ActionId::follow_up(&settled.action_id, settled.kind.name(), DEFAULT),
-            // The automation has run into its bounds: once an incident and bound.
+        let action_id = match &told.kind {
+            ActionKind::Unknown { .. } | ActionKind::Awaiting(_) => {
+                ActionId::follow_up(&told.action_id, told.kind.name(), DEFAULT)
+            }
+            // A dry run has come to the bounds of the automation, and asks nobody: once an incident and bound.
             ActionKind::Suppressed { reason, .. } if reason.starts_with("budget_") => {
-                ActionId::follow_up(&settled.incident, reason, DEFAULT)
+                ActionId::follow_up(&told.incident, reason, DEFAULT)
             }
             _ => return None,
         };
         Some(Task {
             action_id,
-            incident: settled.incident.clone(),
+            incident: told.incident.clone(),
             verb: "page".to_owned(),
             target: DEFAULT.to_owned(),
-            at_ms: settled.at,
-            asked_by: AskedBy::Action(Box::new(settled.clone())),
+            at_ms: told.at,
+            asked_by: AskedBy::Action(Box::new(told.clone())),
         })
     }
 
@@ -218,6 +221,10 @@ pub(super) fn suppressed(task: &Task, ledger: &Ledger) -> Option<ActionKind> {
             let resolved = matches!(event.kind, EventKind::Requested { basis: Basis::Resolved, .. });
             let over = is_over(ledger, &task.incident) && !torture::is_without(Sabotage::ActOnHistory);
             (over && !resolved).then_some("over")
+        }
+        // Somebody has answered meanwhile, or it needs no answer any more.
+        AskedBy::Action(of) if of.proposal().is_some() => {
+            ledger.approval(&of.action_id).is_none_or(Approval::is_answered).then_some("answered")
         }
         AskedBy::Action(_) => None,
     };

@@ -89,6 +89,11 @@ impl Reason {
 }
 
 impl Reason {
+    /// Does the guard hand it to a human instead of holding it back?
+    pub fn is_for_a_human(&self) -> bool {
+        matches!(self, Self::BudgetIncident { .. } | Self::BudgetService { .. })
+    }
+
     /// What the guard saw, for `ops.actions`: in words, and of a dry run the goal.
     pub fn detail(&self) -> BTreeMap<String, String> {
         let mut detail = match self {

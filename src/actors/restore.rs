@@ -68,7 +68,7 @@ pub(super) fn restore<R: Role>(
     }
     // Only now, when everything is known.
     asked.into_iter().for_each(|task| ledger.wait_for(task));
-    let by_actions: Vec<_> = ledger.settled().filter_map(|event| role.asked_by_action(event, &ledger)).collect();
+    let by_actions: Vec<_> = ledger.told().filter_map(|event| role.asked_by_action(event, &ledger)).collect();
     by_actions.into_iter().for_each(|task| ledger.wait_for(task));
     tracing::info!(actor = role.name(), partition, position = high, waiting = ledger.waiting().len(), "restored");
     Ok((ledger, high))

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::claim::Claims;
 use super::counters::Counters;
 use super::ledger::Ledger;
-use crate::model::action::{ActionEvent, ActionKind};
+use crate::model::action::{ActionEvent, ActionKind, Proposal};
 use crate::model::incident::IncidentEvent;
 use crate::model::{ActionId, IncidentId};
 
@@ -46,7 +46,7 @@ pub enum AskedBy {
         /// The event.
         event: Box<IncidentEvent>,
     },
-    /// The outcome of another action, on `ops.actions`.
+    /// What was told of another action on `ops.actions`: its outcome, or that it waits for a human.
     Action(Box<ActionEvent>),
 }
 
@@ -59,7 +59,7 @@ impl AskedBy {
         }
     }
 
-    /// Is it the outcome of this action?
+    /// Was it told of this action?
     pub fn is_action(&self, action: &ActionId) -> bool {
         matches!(self, Self::Action(of) if of.action_id == *action)
     }
@@ -77,6 +77,8 @@ pub enum Decision<Order> {
         /// The same for `act`.
         order: Order,
     },
+    /// A guard hands it to a human: this is written down and waits for their word, and nothing else for it.
+    Ask(Proposal),
     /// The world could not be seen: look again later.
     LookAgain {
         /// How much later.
@@ -104,9 +106,9 @@ pub trait Role: Send + Sync + 'static {
     /// What this event asks of the actor. The ledger knows the event already.
     fn asked(&self, offset: i64, event: &IncidentEvent, ledger: &Ledger) -> Vec<Task>;
 
-    /// What the outcome of another action asks of the actor.
-    fn asked_by_action(&self, settled: &ActionEvent, ledger: &Ledger) -> Option<Task> {
-        let _ = (settled, ledger);
+    /// What the outcome of another action asks of the actor, or that it waits for a human.
+    fn asked_by_action(&self, told: &ActionEvent, ledger: &Ledger) -> Option<Task> {
+        let _ = (told, ledger);
         None
     }
 
@@ -125,10 +127,17 @@ pub trait Role: Send + Sync + 'static {
     /// The outcome of a task that was not begun and needs no look.
     fn before_looking(&self, task: &Task, ledger: &Ledger, now_ms: i64) -> Option<ActionKind>;
 
+    /// The outcome of a task that waits for a human and needs no word any more.
+    fn while_waiting(&self, task: &Task, ledger: &Ledger) -> Option<ActionKind> {
+        let _ = (task, ledger);
+        None
+    }
+
     /// Looks at the world; changes nothing.
     fn look(&self, task: &Task) -> impl Future<Output = Self::Seen> + Send;
 
-    /// What is to become of the task. If [`Ledger::intent`] knows an intent of it, that was begun before a crash.
+    /// What is to become of the task. If [`Ledger::intent`] knows an intent of it, that was begun before a crash; if
+    /// [`Ledger::approval`] knows one, a human has approved it.
     fn decide(&self, task: &Task, seen: Self::Seen, ledger: &Ledger, now_ms: i64) -> Decision<Self::Order>;
 
     /// The outcome of a task whose intent is committed and that must not be done all the same.

@@ -7,8 +7,8 @@
 //!
 //! *Evidence.* A partition is alive if its clock in the committed cuts of `ops.state` moves: only ticks or readings that
 //! were appended, judged and committed move it, and a processor that lives cuts every ten seconds, also in silence. An
-//! actor is alive if the oldest request that its group has not settled moves, while there is one. Both cost a few
-//! questions every few seconds, whatever the traffic.
+//! actor is alive if the oldest request that its group has not settled moves, while there is one; those that wait for a
+//! human in their time are not its debt ([`bookmark::owed`]). Both cost a few questions every few seconds, whatever the traffic.
 //!
 //! The ping also needs the pager's own loop to turn ([`Watch::stalls`] is asked by it). When Kafka is gone, nobody can be
 //! paged through it: then the ping stays away, and whoever waits for it tells people.
@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use super::bookmark;
 use super::stall::{Progress, Stall};
 use crate::bus::onlooker::Onlooker;
 use crate::bus::{self, Isolation, Next, Offsets, Reader, Settings};
@@ -266,7 +267,8 @@ impl Debts {
         let mut owed = Vec::new();
         for (group, onlooker) in &self.groups {
             for ((partition, committed), marks) in (0..).zip(onlooker.committed()?).zip(&marks) {
-                let Some(at) = committed.filter(|at| *at < marks.high) else { continue };
+                let at = committed.map(|(offset, metadata)| bookmark::owed(offset, &metadata, self.asked_ms));
+                let Some(at) = at.filter(|at| *at < marks.high) else { continue };
                 let at = at.max(marks.low);
                 // What is asked about is there before the end; behind the last record stand markers.
                 if self.hollow.get(&(partition, at)) == Some(&marks.high) {

@@ -56,7 +56,7 @@ impl Progress for Offsets {
         thread::sleep(LOOK);
         let committed = self.onlooker.committed()?;
         let done = self.spans.iter().zip(committed).map(|((_, low, high), committed)| {
-            let done = committed.unwrap_or(*low).clamp(*low, *high) - low;
+            let done = committed.map_or(*low, |(at, _)| at).clamp(*low, *high) - low;
             u64::try_from(done).unwrap_or(0)
         });
         Ok(done.sum())

@@ -1,6 +1,7 @@
 //! Looks at what a group has committed, again and again, from outside: how far somebody else's work is.
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 
 use super::context::Plain;
 use super::error::{Error, Place};
@@ -30,16 +31,17 @@ impl Onlooker {
         Ok(Self { client, topic: topic.to_owned(), partitions: (0..partitions).collect() })
     }
 
-    /// The committed offset of each partition, `None` before the first commit.
+    /// The committed offset of each partition with its metadata, `None` before the first commit.
     ///
     /// # Errors
     /// No answer.
-    pub fn committed(&self) -> Result<Vec<Option<i64>>, Error> {
+    pub fn committed(&self) -> Result<Vec<Option<(i64, String)>>, Error> {
         let list = patient("asking for a group's offsets", Place::topic(&self.topic), |timeout| {
             let list = self.client.committed_offsets(partition_list(&self.topic, &self.partitions), timeout)?;
             list.elements().iter().try_for_each(|entry| entry.error())?;
             Ok(list)
         })?;
-        Ok(list.elements().iter().map(|entry| number(entry.offset())).collect())
+        let found = |entry: &TopicPartitionListElem<'_>| Some((number(entry.offset())?, entry.metadata().to_owned()));
+        Ok(list.elements().iter().map(found).collect())
     }
 }

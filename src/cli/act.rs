@@ -76,6 +76,9 @@ struct AutoscalerArgs {
     /// Serve /metrics, /healthz and /readyz here: no login and no TLS, so on loopback unless another address is given.
     #[arg(long, env = "OPS_METRICS", value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:9466")]
     metrics: Option<SocketAddr>,
+    /// How long what is handed to a human waits for their word.
+    #[arg(long, env = "OPS_APPROVAL_SECONDS", default_value_t = 600, hide = true, value_name = "SECONDS")]
+    approval_seconds: u32,
 }
 
 /// Page people: the verb page, to the channels of ops.toml; a channel that is not there is the console.
@@ -120,7 +123,8 @@ fn run_autoscaler(args: &AutoscalerArgs) -> anyhow::Result<bool> {
         server: args.server.clone().or(config.server),
     };
     let cool_down_ms = config.cool_down_seconds.map(|seconds| i64::from(seconds) * 1000);
-    let guard = guard::Settings { cool_down_ms, ..guard::Settings::default() };
+    let approval_ms = i64::from(args.approval_seconds) * 1000;
+    let guard = guard::Settings { cool_down_ms, approval_ms, ..guard::Settings::default() };
     let dry_run = args.dry_run || config.dry_run;
     serve(args.metrics, |runtime| {
         let frame = args.common.options(group, dry_run, runtime)?;

@@ -8,18 +8,24 @@ use std::time::Duration;
 use super::connect::Connect;
 use super::{dta, freeze};
 use crate::bus::Offsets;
-use crate::model::action::{ActionKind, Effect};
+use crate::model::action::{ActionEvent, ActionKind, Effect};
 use crate::sdk::Catalog;
 use crate::sdk::actions::{Deed, Deeds};
 use crate::spec::diagnose::harmless;
-use crate::telemetry::clock::format_time;
+use crate::telemetry::clock::{format_time, now_ms};
 
 /// `--watch` looks so often whether it is to end.
 const LOOK: Duration = Duration::from_secs(1);
 /// Widest column but the last, characters.
 const WIDEST: usize = 44;
+/// What waits for a human is in this state.
+const AWAITING: &str = "awaiting";
+/// So much of an id tells one from another.
+const SHORT: usize = 12;
 
 /// Shows what was asked of the actors, what they did or refused and why, and whether it helped.
+///
+/// First comes what waits for a human, `awaiting`, with the time that is left: `ops approve`, `ops deny`.
 ///
 /// `waiting` is what a playbook asked for and nobody has answered: its actor does not run, or is busy with the same
 /// target, or there is none for the verb.
@@ -67,7 +73,9 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
 
 fn show(args: &Args, deeds: &Deeds) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    let all = deeds.all();
+    let mut all = deeds.all();
+    // The rest stays in its order.
+    all.sort_by_key(|deed| deed.state != AWAITING);
     if args.json {
         for deed in all {
             writeln!(out, "{}", serde_json::to_string(deed)?)?;
@@ -109,9 +117,11 @@ fn row(deed: &Deed) -> [String; 6] {
         None => deed.verb.clone(),
     };
     let dry = if deed.events.iter().any(|event| event.dry_run) { " (dry run)" } else { "" };
-    let state = match deed.effect {
-        Some(effect) => format!("{}, {effect}", deed.state),
-        None => format!("{}{dry}", deed.state),
+    let waits = deed.asked().and_then(ActionEvent::proposal).filter(|_| deed.state == AWAITING);
+    let state = match (deed.effect, waits) {
+        (Some(effect), _) => format!("{}, {effect}", deed.state),
+        (None, Some(proposal)) => format!("{}, {}", deed.state, time_left(proposal.expires_at - now_ms())),
+        (None, None) => format!("{}{dry}", deed.state),
     };
     let whom = if deed.incident.generation == 0 { deed.service.to_string() } else { deed.incident.to_string() };
     let target = deed.target.clone().or_else(|| call("channel")).unwrap_or_default();
@@ -122,10 +132,20 @@ fn row(deed: &Deed) -> [String; 6] {
 /// What is to be said besides: the change, the reason, the effect.
 fn why(deed: &Deed) -> String {
     let mut said = Vec::new();
-    let goal = deed.last(|kind| matches!(kind, ActionKind::Started { .. })).map(|event| &event.kind);
+    let has_goal = |kind: &ActionKind| matches!(kind, ActionKind::Started { .. } | ActionKind::Awaiting(_));
     let change = |map: &BTreeMap<String, String>| Some(format!("replicas {} -> {}", map.get("from")?, map.get("to")?));
-    if let Some(ActionKind::Started { goal }) = goal {
-        said.extend(change(goal));
+    match deed.last(has_goal).map(|event| &event.kind) {
+        Some(ActionKind::Started { goal }) => said.extend(change(goal)),
+        Some(ActionKind::Awaiting(proposal)) => said.extend(change(&proposal.goal)),
+        _ => {}
+    }
+    if let (AWAITING, Some(proposal)) = (deed.state, deed.asked().and_then(ActionEvent::proposal)) {
+        let id = deed.action_id.to_string();
+        said.push(format!("{}: {}; ops approve {}", proposal.reason, proposal.why, &id[..SHORT]));
+        return said.join("; ");
+    }
+    if let Some(word) = deed.word() {
+        said.push(format!("{} by {}", word.kind.name(), word.actor));
     }
     match deed.last(|kind| kind.is_outcome() || kind.is_switch()).map(|event| (&event.kind, &event.actor)) {
         Some((ActionKind::Suppressed { reason, detail }, _)) => {
@@ -144,6 +164,15 @@ fn why(deed: &Deed) -> String {
         said.extend(compare(effect));
     }
     said.join("; ")
+}
+
+/// `9 min left`.
+fn time_left(ms: i64) -> String {
+    match ms {
+        ..=0 => "its time is over".to_owned(),
+        1..120_000 => format!("{} s left", ms / 1000),
+        _ => format!("{} min left", ms / 60_000),
+    }
 }
 
 /// `p95 ~ 38.2 -> 12.1, 9 of 40 over -> 0 of 41`.
@@ -188,6 +217,12 @@ mod tests {
         let row = |first: &str, last: &str| [first, "b", "c", "d", "e", last].map(str::to_owned);
         let text = table([row("a", "last"), row("aaaa", "")].into_iter());
         assert_eq!(text, "a     b  c  d  e  last\naaaa  b  c  d  e\n");
+    }
+
+    #[test]
+    fn what_waits_for_a_human_says_how_long() {
+        let told = [-1, 0, 119_999, 120_000, 599_000].map(time_left);
+        assert_eq!(told, ["its time is over", "its time is over", "119 s left", "2 min left", "9 min left"]);
     }
 
     #[test]

@@ -54,7 +54,7 @@ struct Hand {
 }
 
 /// A line that people read: short, and nothing else.
-fn reason(text: &str) -> Result<String, String> {
+pub(super) fn reason(text: &str) -> Result<String, String> {
     if text.len() > 500 || text.chars().any(char::is_control) {
         return Err("one line of at most 500 bytes".to_owned());
     }

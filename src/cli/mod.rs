@@ -4,6 +4,7 @@ pub mod act;
 pub mod act_archiver;
 pub mod actions;
 pub mod alive;
+pub mod approve;
 pub mod backtest;
 pub mod bench;
 pub mod channels;
@@ -52,6 +53,7 @@ struct Cli {
 enum Command {
     Act(act::Args),
     Actions(actions::Args),
+    Approve(approve::Args),
     Backtest(backtest::Args),
     Bench(bench::Args),
     #[command(hide = true)]
@@ -59,6 +61,7 @@ enum Command {
     Check(check::Args),
     Collect(collect::Args),
     Demo(demo::Args),
+    Deny(approve::DenyArgs),
     Dta(dta::Args),
     Page(page::Args),
     Process(process::Args),
@@ -98,12 +101,14 @@ pub fn run(args: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     match command {
         Command::Act(args) => exit(act::run(&args)),
         Command::Actions(args) => exit(actions::run(&args)),
+        Command::Approve(args) => exit(approve::run(&args)),
         Command::Backtest(args) => exit(backtest::run(&args)),
         Command::Bench(args) => exit(bench::run(args)),
         Command::BenchLimit(args) => exit(bench::run_limit(&args)),
         Command::Check(args) => exit(check::run(args)),
         Command::Collect(args) => exit(collect::run(&args)),
         Command::Demo(args) => exit(demo::run(args)),
+        Command::Deny(args) => exit(approve::deny(&args)),
         Command::Dta(args) => exit(dta::run(args)),
         Command::Page(args) => exit(page::run(&args)),
         Command::Process(args) => exit(process::run(&args)),

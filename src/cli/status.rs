@@ -187,6 +187,7 @@ fn action(event: &ActionEvent, now: i64) -> String {
         | ActionKind::Unknown { reason }
         | ActionKind::Suppressed { reason, .. }
         | ActionKind::Denied { reason } => format!(" ({})", harmless(reason)),
+        ActionKind::Awaiting(proposal) => format!(" ({})", harmless(&proposal.reason)),
         _ => String::new(),
     };
     let dry = if event.dry_run { ", dry run" } else { "" };

@@ -15,17 +15,18 @@ pub fn decode(value: &[u8]) -> Result<ActionEvent, Error> {
     flat::decode(&ACTION, value)
 }
 
-/// CloudEvents 1.0 in binary mode; the id is unique, since a repeat has another attempt.
+/// CloudEvents 1.0 in binary mode; the id is unique, since a repeat has another attempt, and a human's word its time.
 pub fn headers(event: &ActionEvent) -> Headers {
     let name = event.kind.name();
-    let id = format!("{}/{name}/{}", event.action_id, event.attempt);
+    let number = if event.kind.word().is_some() { event.at } else { event.attempt.into() };
+    let id = format!("{}/{name}/{number}", event.action_id);
     cloud_event(name, event.service.as_str(), event.at, &id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::action::{ActionKind, Effect};
+    use crate::model::action::{ActionKind, Effect, Proposal, Word};
     use crate::model::{ActionId, IncidentId};
     use proptest::prelude::*;
 
@@ -42,6 +43,21 @@ mod tests {
         })
     }
 
+    fn proposal() -> impl Strategy<Value = Proposal> {
+        let goal = prop::collection::btree_map(".{0,9}", ".{0,9}", 0..5);
+        (".{0,9}", ".{0,9}", goal, ".{0,9}", any::<i64>()).prop_map(|(reason, why, goal, hash, expires_at)| Proposal {
+            reason,
+            why,
+            goal,
+            hash,
+            expires_at,
+        })
+    }
+
+    fn word() -> impl Strategy<Value = Word> {
+        (".{0,9}", ".{0,9}").prop_map(|(reason, hash)| Word { reason, hash })
+    }
+
     fn kinds() -> impl Strategy<Value = ActionKind> {
         let map = || prop::collection::btree_map(".{0,9}", ".{0,9}", 0..5);
         prop_oneof![
@@ -52,6 +68,9 @@ mod tests {
             (".*", map()).prop_map(|(reason, detail)| ActionKind::Suppressed { reason, detail }),
             ".*".prop_map(|reason| ActionKind::Denied { reason }),
             Just(ActionKind::Expired),
+            proposal().prop_map(ActionKind::Awaiting),
+            word().prop_map(ActionKind::Approved),
+            word().prop_map(ActionKind::Rejected),
             effect().prop_map(ActionKind::Verified),
             effect().prop_map(ActionKind::Ineffective),
             ".*".prop_map(|reason| ActionKind::Frozen { reason }),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::ids::{ActionId, IncidentId, ServiceId};
 
@@ -55,6 +56,79 @@ impl ActionEvent {
             kind,
         }
     }
+
+    /// The word of a human, `who`, on what `asked` (an `awaiting`) proposes; `reason` in their words.
+    pub fn word(asked: &Self, proposal: &Proposal, is_yes: bool, who: &str, reason: &str, at: i64) -> Self {
+        let word = Word { reason: reason.to_owned(), hash: proposal.hash.clone() };
+        let kind = if is_yes { ActionKind::Approved(word) } else { ActionKind::Rejected(word) };
+        Self { kind, actor: who.to_owned(), at, ..asked.clone() }
+    }
+
+    /// What it proposes, if it is an `awaiting`.
+    pub fn proposal(&self) -> Option<&Proposal> {
+        match &self.kind {
+            ActionKind::Awaiting(proposal) => Some(proposal),
+            _ => None,
+        }
+    }
+
+    /// Is this a human's word on what `asked` proposes: about this action, bound to this proposal, and in time by the
+    /// clock of whoever said it? Of several the first in the log counts.
+    pub fn is_word_on(&self, asked: &Self) -> bool {
+        let (Some(proposal), Some(word)) = (asked.proposal(), self.kind.word()) else { return false };
+        (self.action_id, &self.service) == (asked.action_id, &asked.service)
+            && word.hash == proposal.hash
+            && self.at <= proposal.expires_at
+    }
+}
+
+/// What would be done, and waits for a human's word.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
+pub struct Proposal {
+    /// The code of the guard that handed it over: `budget_incident`, `budget_service`.
+    pub reason: String,
+    /// The same in words.
+    pub why: String,
+    /// The absolute goal, as `started` would have it.
+    pub goal: BTreeMap<String, String>,
+    /// What a word has to name: see [`Proposal::hash_of`].
+    pub hash: String,
+    /// Later than this, ms by the actor's clock, no word counts.
+    pub expires_at: i64,
+}
+
+/// Entries of a goal to which an approval is not bound: the version moves with every update of the status, which is no
+/// rival (the write itself is bound to it); what was asked for before a bound made less of it decides nothing.
+const LOOSE: [&str; 3] = ["resource_version", "asked", "bound"];
+
+impl Proposal {
+    /// What an approval is bound to, in hex: SHA-256 over the action's id, verb, target and the goal's names and values in
+    /// order, each as `{length in bytes}:{text}`, without `resource_version`, `asked` and `bound`.
+    pub fn hash_of(action: &ActionId, verb: &str, target: &str, goal: &BTreeMap<String, String>) -> String {
+        let mut digest = Sha256::new();
+        let mut add = |text: &str| {
+            digest.update(text.len().to_string());
+            digest.update(":");
+            digest.update(text);
+        };
+        [action.to_string().as_str(), verb, target].into_iter().for_each(&mut add);
+        for (name, value) in goal.iter().filter(|(name, _)| !LOOSE.contains(&name.as_str())) {
+            add(name);
+            add(value);
+        }
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A human's word on a [`Proposal`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
+pub struct Word {
+    /// Why, in the words of whoever said it.
+    pub reason: String,
+    /// Of the proposal that was meant.
+    pub hash: String,
 }
 
 /// What happened to an action.
@@ -62,6 +136,10 @@ impl ActionEvent {
 /// ```text
 /// request -> guard -> policy -> [approval] -> started -> done | failed | unknown | suppressed: frozen
 ///               \-> suppressed  \-> denied     \-> expired   done -> verified | ineffective
+///
+/// approval:  awaiting --approved--> decided again -> started | suppressed: changed, over, frozen, ...
+///               |----rejected----> denied
+///               \----------------> expired | suppressed: over, frozen
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "service", derive(schemars::JsonSchema))]
@@ -97,9 +175,15 @@ pub enum ActionKind {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         detail: BTreeMap<String, String>,
     },
-    /// Policy refused it.
+    /// A guard handed it to a human, whose word it waits for. No outcome: nothing else waits for it.
+    Awaiting(Proposal),
+    /// A human let it be done; by `actor`. The actor's own word is still to come.
+    Approved(Word),
+    /// A human did not.
+    Rejected(Word),
+    /// A human or policy refused it.
     Denied {
-        /// The policy's reason.
+        /// Who and why.
         reason: String,
     },
     /// Nobody approved it in time.
@@ -151,6 +235,9 @@ impl ActionKind {
             Self::Failed { .. } => "failed",
             Self::Unknown { .. } => "unknown",
             Self::Suppressed { .. } => "suppressed",
+            Self::Awaiting(_) => "awaiting",
+            Self::Approved(_) => "approved",
+            Self::Rejected(_) => "rejected",
             Self::Denied { .. } => "denied",
             Self::Expired => "expired",
             Self::Verified { .. } => "verified",
@@ -167,7 +254,16 @@ impl ActionKind {
 
     /// Is the request settled by this? Every request ends in exactly one outcome; the effect check comes after.
     pub fn is_outcome(&self) -> bool {
-        !matches!(self, Self::Started { .. }) && !self.is_effect() && !self.is_switch()
+        let is_on_its_way = matches!(self, Self::Started { .. } | Self::Awaiting(_));
+        !is_on_its_way && self.word().is_none() && !self.is_effect() && !self.is_switch()
+    }
+
+    /// A human's word on an action, for or against.
+    pub fn word(&self) -> Option<&Word> {
+        match self {
+            Self::Approved(word) | Self::Rejected(word) => Some(word),
+            _ => None,
+        }
     }
 
     /// Does this say whether an action that is done had its effect?
@@ -205,6 +301,67 @@ mod tests {
         assert_eq!((&json["reason"], json.get("detail")), (&"cool_down".into(), None));
         assert_eq!(serde_json::from_value::<ActionEvent>(json).unwrap(), event);
         assert!(event.kind.is_outcome() && !ActionKind::Started { goal: BTreeMap::new() }.is_outcome());
+    }
+
+    fn awaiting() -> ActionEvent {
+        let incident: IncidentId = "scanner.3".parse().unwrap();
+        let goal = [("from", "4"), ("to", "6"), ("uid", "u"), ("resource_version", "7")];
+        let goal: BTreeMap<_, _> = goal.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let action_id = ActionId::of(&incident, 1, 1);
+        let hash = Proposal::hash_of(&action_id, "scale_up", "deployment scanner", &goal);
+        let (reason, why) = ("budget_incident".to_owned(), "it has had its 3".to_owned());
+        ActionEvent {
+            kind: ActionKind::Awaiting(Proposal { reason, why, goal, hash, expires_at: 100 }),
+            action_id,
+            service: incident.service.clone(),
+            incident,
+            verb: "scale_up".to_owned(),
+            actor: "autoscaler".to_owned(),
+            at: 5,
+            target: Some("deployment scanner".to_owned()),
+            attempt: 1,
+            dry_run: false,
+        }
+    }
+
+    #[test]
+    fn a_word_is_bound_to_its_action_and_proposal_and_says_when() {
+        let asked = awaiting();
+        let proposal = asked.proposal().unwrap();
+        let word = ActionEvent::word(&asked, proposal, true, "alice", "it is fine", 100);
+        assert!(word.is_word_on(&asked) && !word.kind.is_outcome() && !asked.kind.is_outcome());
+        let no = ActionEvent::word(&asked, proposal, false, "alice", "no", 50);
+        assert!(no.is_word_on(&asked) && no.kind.name() == "rejected" && no.actor == "alice");
+        let mut other = word.clone();
+        other.action_id = ActionId::of(&asked.incident, 2, 1);
+        assert!(!other.is_word_on(&asked), "of another action");
+        assert!(!ActionEvent { at: 101, ..word.clone() }.is_word_on(&asked), "too late");
+        let hash = "0".repeat(64);
+        let forged = ActionKind::Approved(Word { reason: String::new(), hash });
+        assert!(!ActionEvent { kind: forged, ..word }.is_word_on(&asked), "of another proposal");
+        assert!(!asked.is_word_on(&asked));
+    }
+
+    #[test]
+    fn an_approval_binds_what_is_done_and_not_the_version_it_was_seen_at() {
+        let asked = awaiting();
+        let proposal = asked.proposal().unwrap();
+        let hash = |action: &ActionId, verb, target, change: Option<(&str, &str)>| {
+            let mut goal = proposal.goal.clone();
+            goal.extend(change.map(|(name, value)| (name.to_owned(), value.to_owned())));
+            Proposal::hash_of(action, verb, target, &goal)
+        };
+        let (id, target) = (asked.action_id, "deployment scanner");
+        for loose in [None, Some(("resource_version", "8")), Some(("asked", "9")), Some(("bound", "max"))] {
+            assert_eq!(hash(&id, "scale_up", target, loose), proposal.hash, "{loose:?}");
+        }
+        for bound in [("from", "5"), ("to", "60"), ("uid", "v"), ("more", "")] {
+            assert_ne!(hash(&id, "scale_up", target, Some(bound)), proposal.hash, "{bound:?}");
+        }
+        let other = ActionId::of(&asked.incident, 1, 2);
+        assert_ne!(hash(&other, "scale_up", target, None), proposal.hash);
+        assert_ne!(hash(&id, "scale", target, None), proposal.hash);
+        assert_ne!(hash(&id, "scale_up", "deployment scannera", None), proposal.hash);
     }
 
     #[test]

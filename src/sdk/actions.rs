@@ -33,11 +33,11 @@ pub struct Deed {
     /// What is acted on, once an actor has said so.
     pub target: Option<String>,
     /// `waiting` (asked, and nobody has written anything yet), else the name of the event that says how far it is:
-    /// `started`, an outcome, `frozen`, `thawed`.
+    /// `started`, an outcome, `awaiting` and the human's word that counts, `frozen`, `thawed`.
     pub state: &'static str,
     /// `verified` or `ineffective`, once it was looked whether it helped.
     pub effect: Option<&'static str>,
-    /// The reason code of a refusal, or why it failed or is unknown.
+    /// The reason code of a refusal or of what waits for a human, their own reason, or why it failed or is unknown.
     pub reason: Option<String>,
     /// The request on `ops.incidents`; none of what no playbook asks for (`clear`, a page about an unknown outcome), or
     /// if it is older than what was read.
@@ -78,6 +78,15 @@ impl Deed {
         }
     }
 
+    /// Of these events, without a request.
+    #[cfg(test)]
+    pub(super) fn of(events: Vec<ActionEvent>) -> Self {
+        let first = &events[0];
+        let mut deed = Self::new(first.action_id, &first.incident, &first.verb);
+        events.into_iter().for_each(|event| deed.take(event));
+        deed
+    }
+
     /// When it was asked for, else when it is first heard of, ms.
     pub fn at(&self) -> i64 {
         let first = || self.events.first().map(|event| event.at);
@@ -94,13 +103,33 @@ impl Deed {
         self.events.iter().rev().find(|event| is_it(&event.kind))
     }
 
+    /// What a human was asked about it: the first that was, as the actor sees it.
+    pub fn asked(&self) -> Option<&ActionEvent> {
+        self.events.iter().find(|event| event.proposal().is_some())
+    }
+
+    /// The human's word that counts: the first on what was asked.
+    pub fn word(&self) -> Option<&ActionEvent> {
+        let asked = self.asked()?;
+        let mut since = self.events.iter().skip_while(|event| event.proposal().is_none());
+        since.find(|event| event.is_word_on(asked))
+    }
+
     fn take(&mut self, event: ActionEvent) {
         let is_settled = self.last(ActionKind::is_outcome).is_some();
+        if let Some(word) = event.kind.word() {
+            let counts = self.state == "awaiting" && self.asked().is_some_and(|asked| event.is_word_on(asked));
+            if counts {
+                (self.state, self.reason) = (event.kind.name(), Some(word.reason.clone()));
+            }
+            return self.events.push(event);
+        }
         if event.kind.is_effect() {
             self.effect = Some(event.kind.name());
         } else if !is_settled || event.kind.is_outcome() {
             self.state = event.kind.name();
             self.reason = match &event.kind {
+                ActionKind::Awaiting(proposal) => Some(proposal.reason.clone()),
                 ActionKind::Suppressed { reason, .. }
                 | ActionKind::Denied { reason }
                 | ActionKind::Failed { reason, .. }
@@ -246,6 +275,10 @@ impl Facts {
         self.frozen.take(&event);
         let id = event.action_id;
         if only.is_some_and(|only| *only != event.service && event.service != ServiceId::ops()) {
+            return None;
+        }
+        if event.kind.word().is_some() && !self.deeds.contains_key(&id) {
+            // On nothing that anybody asked.
             return None;
         }
         let deed = self.deeds.entry(id).or_insert_with(|| Deed::new(id, &event.incident, &event.verb));

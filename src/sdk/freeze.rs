@@ -4,6 +4,7 @@
 //! A freeze of all services is one record in each partition. They are not one transaction: if some are lost the call
 //! fails, and may be made again.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::{Error, acknowledged};
@@ -32,25 +33,35 @@ pub fn switch(
     let partitions = Offsets::new(settings)?.partitions(&topics.actions)?;
     let of = service.cloned().unwrap_or_else(ServiceId::ops);
     let event = ActionEvent::switch(kind, &of, who, now_ms());
-    let value = codec::action::encode(&event);
-    let headers = codec::action::headers(&event);
-    let headers: Vec<_> = headers.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
-    let producer = Producer::new(settings, 1000)?;
     let homes = service.map_or(0..partitions, |service| {
         let home = service.home(partitions);
         home..home + 1
     });
+    append(settings, topics, &event, homes)?;
+    Ok(event)
+}
+
+/// Appends what a human says to these partitions of `ops.actions`.
+pub(super) fn append(
+    settings: &Settings,
+    topics: &Topics,
+    event: &ActionEvent,
+    homes: Range<i32>,
+) -> Result<(), Error> {
+    let value = codec::action::encode(event);
+    let headers = codec::action::headers(event);
+    let headers: Vec<_> = headers.iter().map(|(name, text)| (*name, Some(text.as_bytes()))).collect();
+    let producer = Producer::new(settings, 1000)?;
     for partition in homes {
         let record = Record {
             topic: &topics.actions,
             partition,
-            key: Some(of.as_str().as_bytes()),
+            key: Some(event.service.as_str().as_bytes()),
             value: Some(&value),
             headers: &headers,
             timestamp_ms: None,
         };
         producer.send(&record, PATIENCE)?;
     }
-    acknowledged(&producer.flush(PATIENCE))?;
-    Ok(event)
+    acknowledged(&producer.flush(PATIENCE))
 }

@@ -3,7 +3,8 @@
 //! Blocking calls without a runtime, over [`crate::bus`] and the codecs; nothing here decides anything that the
 //! processor decides. Called by the commands of [`crate::cli`], by the demo, and by whoever embeds the library.
 //!
-//! - [`actions`]: what was asked of the actors and what became of it; [`freeze`]: a human stops them.
+//! - [`actions`]: what was asked of the actors and what became of it; [`freeze`]: a human stops them; [`approve`]: a human
+//!   says whether something is done.
 //! - [`catalog`]: `ops.services` as it is now; [`directory`]: as it is at any time, for what runs long.
 //! - [`register`](mod@register): publish a spec, or retire a service, and wait until the processor has taken it up.
 //! - [`emit`]: check readings against the catalog and publish them; [`retime`]: recorded time onto now.
@@ -15,6 +16,7 @@
 
 pub mod actions;
 pub mod aio;
+pub mod approve;
 pub mod buffer;
 pub mod catalog;
 pub mod directory;

@@ -1,5 +1,5 @@
 //! The war room: how the fleet is, over HTTP. Reads what the processor and the actors have published and shows it;
-//! judges nothing. What a human may do from here (freeze, thaw, register) goes the way of the commands, through
+//! judges nothing. What a human may do from here (freeze, thaw, approve, deny, register) goes the way of the commands, through
 //! [`crate::sdk`], and what is received the way of `ops collect`, through [`crate::collect::receive`].
 //!
 //! - [`live`]: follows the topics on a thread of its own; many may read what it knows.

@@ -46,8 +46,13 @@ impl Stage {
         let (consumer, mut member) = (join(&self.topics.incidents, &self.group, "a"), Plain::default());
         poll_until(&consumer, &mut member, |_| !consumer.owned().is_empty());
         let mut producer = TransactionalProducer::new(&settings(), &unique("tx")).unwrap();
-        let bookmark =
-            Bookmark { writer: producer.transactional_id().to_owned(), incidents: 0, actions: 0, released: true };
+        let bookmark = Bookmark {
+            writer: producer.transactional_id().to_owned(),
+            incidents: 0,
+            actions: 0,
+            released: true,
+            owes: None,
+        };
         let places = [crate::harness::offset(&self.topics.incidents, 0, offset, &bookmark.to_string())];
         let outcome = producer.commit(&places, &consumer.group_metadata().unwrap()).unwrap();
         assert!(matches!(outcome, Outcome::Committed), "{outcome:?}");

@@ -152,7 +152,7 @@ fn what_stands_still_is_paged_once_and_cleared_and_pings_come_only_while_all_mov
     pipeline.wait_for("pings again", &pager, |_| pings.so_far() >= silent_since + 2);
     assert_eq!(blocks(&pager.said(), " PAGE ", CLOCKS), 0, "paged before: {paged_before}\nand now: {}", pager.said());
 
-    // Bounds that the automation has run into are for people too, once an incident.
+    // Bounds that a dry run has come to are for people too, once an incident.
     for (generation, step) in [(8, 1), (8, 2), (9, 1)] {
         let held = ActionEvent {
             action_id: ActionId::of(&incident(generation), step, 1),

@@ -12,12 +12,12 @@ use axum::{Json, Router};
 use hms_ops::actors::channel::{Channel, Channels, Console};
 use hms_ops::actors::{Actor, pager};
 use hms_ops::model::ActionId;
-use hms_ops::model::action::ActionKind;
+use hms_ops::model::action::{ActionEvent, ActionKind, Proposal};
 use hms_ops::model::incident::{CloseReason, EventKind};
 use hms_ops::world::webhook::Webhook;
 use serde_json::Value;
 
-use crate::actors::{Stage, action, event, incident, opened, requested, resolved, story};
+use crate::actors::{Stage, action, event, incident, now_ms, opened, requested, resolved, story};
 use crate::harness::*;
 
 /// A receiver of webhooks: its url, and what it got: the key and the body.
@@ -299,6 +299,41 @@ fn an_unknown_outcome_pages_a_human() {
     stage.outcomes(3);
     actor.stop().unwrap();
     assert_eq!(again.text().matches("nobody can tell").count(), 0, "{}", again.text());
+}
+
+/// `awaiting`, and one that was answered before anybody could be paged: one page, with how to answer, also over a restart.
+#[test]
+fn what_waits_for_a_human_is_paged_once_with_how_to_answer() {
+    let stage = Stage::new(1);
+    stage.settled_before(0);
+    let asked = |generation| {
+        let id = ActionId::of(&incident(generation), 1, 1);
+        let hash = Proposal::hash_of(&id, "scale_up", "deployment scanner", &BTreeMap::new());
+        let (reason, why) = ("budget_incident".to_owned(), "the incident has had its 3 actions".to_owned());
+        let proposal = Proposal { reason, why, goal: BTreeMap::new(), hash, expires_at: now_ms() + 600_000 };
+        action(ActionKind::Awaiting(proposal), generation, "autoscaler", "scale_up")
+    };
+    let (first, answered) = (asked(1), asked(2));
+    stage.tell(&[opened(1, false), opened(2, false)]);
+    stage.was_written(&answered);
+    stage.was_written(&ActionEvent::word(&answered, answered.proposal().unwrap(), true, "alice", "fine", now_ms()));
+    stage.was_written(&first);
+    let (actor, printed) = start(&stage, None);
+    let paged = |seen: &[ActionEvent]| seen.iter().filter(|event| event.verb == "page").cloned().collect::<Vec<_>>();
+    let seen = stage.actions_until(|seen| paged(seen).len() == 2);
+    assert_eq!(story(&paged(&seen)), ["page started #1", "page done #1"]);
+    let text = printed.text();
+    assert!(
+        text.contains(&format!("ops approve {}", first.action_id)) && text.contains("waits for a human until 20"),
+        "{text}"
+    );
+    actor.stop().unwrap();
+    let (actor, again) = start(&stage, None);
+    stage.tell(&[opened(3, false), page(3, "default")]);
+    let seen = stage.actions_until(|seen| paged(seen).len() == 4);
+    assert!(paged(&seen)[2..].iter().all(|event| event.incident == incident(3)), "{seen:#?}");
+    actor.stop().unwrap();
+    assert!(!again.text().contains("ops approve"), "{}", again.text());
 }
 
 /// A receiver that never answers holds up its own pages only.

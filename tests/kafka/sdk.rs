@@ -26,9 +26,13 @@ pub struct Installation {
 
 impl Installation {
     pub fn new() -> Self {
+        Self::of(PARTITIONS)
+    }
+
+    pub fn of(partitions: i32) -> Self {
         let prefix = unique("sdk") + ".";
         let admin = Admin::new(&settings()).unwrap();
-        let overrides = Overrides { prefix: prefix.clone(), partitions: Some(PARTITIONS), ..Overrides::default() };
+        let overrides = Overrides { prefix: prefix.clone(), partitions: Some(partitions), ..Overrides::default() };
         for topic in declared(&overrides) {
             let spec = TopicSpec {
                 name: topic.name,

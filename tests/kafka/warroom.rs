@@ -25,14 +25,14 @@ const SPEC: &str = "id: Scanner\nowner: TSA\nsensors:\n  - name: queue_time_seco
                     scale_up compute=+2\n";
 
 /// A war room and who asks it.
-struct Room {
+pub struct Room {
     room: Option<WarRoom>,
-    client: Client,
+    pub client: Client,
     runtime: Runtime,
 }
 
 impl Room {
-    fn open(at: &Installation, tokens: Tokens) -> Self {
+    pub fn open(at: &Installation, tokens: Tokens) -> Self {
         Self::with(Options { tokens, ..Self::options(at) })
     }
 
@@ -52,15 +52,15 @@ impl Room {
         room
     }
 
-    fn get(&self, path: &str) -> RequestBuilder {
+    pub fn get(&self, path: &str) -> RequestBuilder {
         self.client.get(self.url(path))
     }
 
-    fn post(&self, path: &str, body: &Value) -> RequestBuilder {
+    pub fn post(&self, path: &str, body: &Value) -> RequestBuilder {
         self.client.post(self.url(path)).json(body).header("x-ops", "1")
     }
 
-    fn url(&self, path: &str) -> String {
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.room.as_ref().unwrap().address())
     }
 
@@ -82,18 +82,18 @@ impl Room {
         self.runtime.block_on(request.send()).unwrap()
     }
 
-    fn text(&self, request: RequestBuilder) -> (StatusCode, String) {
+    pub fn text(&self, request: RequestBuilder) -> (StatusCode, String) {
         let response = self.send(request);
         (response.status(), self.runtime.block_on(response.text()).unwrap())
     }
 
-    fn json(&self, request: RequestBuilder) -> (StatusCode, Value) {
+    pub fn json(&self, request: RequestBuilder) -> (StatusCode, Value) {
         let (status, text) = self.text(request);
         (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
     }
 
     /// Asks until there is an answer.
-    fn until<T>(&self, what: &str, ask: impl Fn() -> Option<T>) -> T {
+    pub fn until<T>(&self, what: &str, ask: impl Fn() -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(answer) = ask() {

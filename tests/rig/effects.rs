@@ -62,6 +62,8 @@ pub struct Flaw {
     pub freezes_at: Option<Point>,
     /// Has lost this guard.
     pub without: Option<Sabotage>,
+    /// What is handed to a human waits so long, s.
+    pub waits_seconds: Option<u32>,
 }
 
 /// One kind of actor on topics of its own, and its world.
@@ -136,10 +138,38 @@ impl Effects {
         command.arg("--config").arg(kept_file(&format!("{}ops.toml", self.fleet.prefix)));
         command.envs(flaw.dies_at.map(|(point, times)| ("OPS_CRASH_AT", format!("{}:{times}", point.name()))));
         command.envs(flaw.freezes_at.map(|point| ("OPS_FREEZE_AT", point.name())));
+        command.envs(flaw.waits_seconds.map(|seconds| ("OPS_APPROVAL_SECONDS", seconds.to_string())));
         command.envs(flaw.without.map(|guard| ("OPS_SABOTAGE", guard.name())));
         let log = kept_file(&format!("{}{instance}.log", self.fleet.prefix));
         self.logs.lock().unwrap().insert(log.clone());
         Ops::spawn(command, log)
+    }
+
+    /// The incident of a service has had the three actions of its budget, an hour ago.
+    pub fn had_its_actions(&self, service: &str) {
+        for step in 2..=4 {
+            let event = |kind| ActionEvent {
+                kind,
+                action_id: ActionId::of(&incident(service), step, 1),
+                incident: incident(service),
+                service: ServiceId::new(service).unwrap(),
+                verb: "scale_up".to_owned(),
+                actor: self.kind.name().to_owned(),
+                at: now_ms() - 3_600_000,
+                target: Some(format!("deployment {service}")),
+                attempt: 1,
+                dry_run: false,
+            };
+            let goal = BTreeMap::from([("from".to_owned(), "1".to_owned()), ("to".to_owned(), "2".to_owned())]);
+            for event in [event(ActionKind::Started { goal }), event(ActionKind::Done { detail: BTreeMap::new() })] {
+                let (value, partition) = (codec::action::encode(&event), event.service.home(PARTITIONS));
+                let topic = &self.fleet.topics.actions;
+                self.producer
+                    .send(&Record { topic, partition, value: Some(&value), ..Record::default() }, PATIENCE)
+                    .unwrap();
+            }
+        }
+        assert!(self.producer.flush(PATIENCE).is_complete());
     }
 
     /// Waits until the group has a place in every partition: what is asked from then on is its business.
@@ -288,6 +318,7 @@ impl Effects {
             if outcomes.len() != 1 {
                 return Err(format!("{id} has {} outcomes: {events:#?}", outcomes.len()));
             }
+            judge_approval(events).map_err(|what| format!("{id} {what}: {events:#?}"))?;
             judged.actions += 1;
             judged.unknown += u64::from(matches!(outcomes[0].kind, ActionKind::Unknown { .. }));
         }
@@ -380,6 +411,19 @@ impl Effects {
                 Next::Idle => panic!("{topic} has no end"),
             }
         }
+    }
+}
+
+/// INV-13: what was handed to a human was begun only after their yes to just that, and what was refused never.
+fn judge_approval(events: &[ActionEvent]) -> Result<(), &'static str> {
+    let Some(asked) = events.iter().position(|event| event.proposal().is_some()) else { return Ok(()) };
+    let is_begun = |event: &ActionEvent| matches!(event.kind, ActionKind::Started { .. });
+    let Some(begun) = events.iter().position(is_begun) else { return Ok(()) };
+    let mut words = events[asked.min(begun)..begun].iter().filter(|event| event.is_word_on(&events[asked]));
+    match words.next().map(|word| &word.kind) {
+        Some(ActionKind::Approved(_)) => Ok(()),
+        Some(_) => Err("was begun although it was refused"),
+        None => Err("was begun although nobody approved it"),
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::actors::pager;
 use crate::actors::role::Decision;
+use crate::actors::{approval, pager};
 use crate::model::SpecHash;
 use crate::model::incident::Basis;
 
@@ -131,7 +131,7 @@ impl Actor {
             let event = match pager::decide(&task, &self.ledger, 0) {
                 Decision::Settle(kind) => action(&task, 1, kind),
                 Decision::Begin { goal, .. } => action(&task, 1, ActionKind::Started { goal }),
-                Decision::LookAgain { .. } => unreachable!("a page needs no look"),
+                Decision::LookAgain { .. } | Decision::Ask(_) => unreachable!("a page needs no look and no approval"),
             };
             self.writes(event);
         }
@@ -346,6 +346,40 @@ fn a_check_waits_for_its_effect_and_keeps_what_it_needs() {
     assert!(ledger.waiting().is_empty() && ledger.action(&task.action_id).unwrap().checked);
     ledger.forget(9, 10 * MEMORY_MS);
     assert_eq!(ledger.restore_from(9), (9, 6));
+}
+
+/// `requested(0) requested(1) | awaiting(of 0)`: it has no outcome and holds its place; what is owed is the other.
+#[test]
+fn what_waits_for_a_human_survives_a_restart_and_is_no_debt() {
+    let mut ledger = Ledger::new(0, 0);
+    let task = scaling();
+    let other = AskedBy::Incident { offset: 1, event: Box::new(resolved(1)) };
+    ledger.wait_for(task.clone());
+    ledger.wait_for(Task { action_id: ActionId::of(&incident(1), 2, 1), asked_by: other, ..task.clone() });
+    assert_eq!(ledger.owes(5, 0), None);
+    let proposal = approval::propose(&task, "budget_incident", String::new(), BTreeMap::new(), 100);
+    let asked = action(&task, 1, ActionKind::Awaiting(proposal.clone()));
+    ledger.fold_action(None, &asked);
+    ledger.fold_action(Some(3), &asked);
+    assert_eq!(ledger.owes(5, 0), Some(Owes { offset: 1, until_ms: 100 }));
+    assert_eq!(ledger.owes(5, 101), None, "an answer is owed");
+    assert!(ledger.history(&incident(1), 0).acted.is_empty() && ledger.told().eq([&asked]));
+    ledger.forget(5, 10 * MEMORY_MS);
+    assert_eq!((ledger.committable(5), ledger.restore_from(5)), (0, (0, 3)));
+
+    // A successor reads it again, and the word after it.
+    let mut successor = Ledger::new(0, 3);
+    let unheard = ActionEvent::word(&asked, &proposal, true, "alice", "fine", 5);
+    successor.fold_action(Some(2), &unheard);
+    assert!(successor.actions.is_empty(), "on nothing that was asked");
+    successor.fold_action(Some(3), &asked);
+    assert_eq!(successor.approval(&task.action_id).map(|approval| approval.stand(5)), Some(Stand::Open));
+    successor.fold_action(Some(4), &unheard);
+    assert_eq!(successor.approval(&task.action_id).map(|approval| approval.stand(5)), Some(Stand::Approved));
+    successor.wait_for(task.clone());
+    assert_eq!((successor.owes(5, 5), successor.told().count()), (None, 0), "the actor's turn");
+    successor.fold_action(Some(5), &action(&task, 1, ActionKind::Expired));
+    assert!(successor.approval(&task.action_id).is_none() && successor.waiting().is_empty());
 }
 
 #[test]

@@ -282,6 +282,9 @@ impl Story {
             ActionKind::Frozen { .. } => ("frozen", Tone::Plain),
             ActionKind::Thawed { .. } => ("thawed", Tone::Plain),
             ActionKind::Suppressed { .. } => ("held back", Tone::Plain),
+            ActionKind::Awaiting(_) => ("asked", Tone::Plain),
+            ActionKind::Approved(_) => ("approved", Tone::Plain),
+            ActionKind::Rejected(_) => ("rejected", Tone::Plain),
             _ => ("failed", Tone::Bad),
         };
         if is_first && event.kind.is_outcome() {

@@ -88,6 +88,10 @@ pub fn action(event: &ActionEvent, goal: Option<&BTreeMap<String, String>>) -> S
             format!("{verb} {target}: {reason}")
         }
         ActionKind::Suppressed { reason, .. } => format!("{verb} {target}: {reason}"),
+        ActionKind::Awaiting(proposal) => format!("{verb} {target} waits for a human: {}", proposal.why),
+        ActionKind::Approved(word) | ActionKind::Rejected(word) => {
+            format!("{verb} {target}, by {}: {}", event.actor, word.reason)
+        }
         ActionKind::Expired => format!("{verb} {target}: nobody approved it in time"),
         ActionKind::Frozen { reason } | ActionKind::Thawed { reason } => format!("{}: {reason}", event.service),
         ActionKind::Verified(Effect { before, after, .. }) | ActionKind::Ineffective(Effect { before, after, .. }) => {

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::table::Endpoint;
-use super::{Answer, Ask, ListQuery, aside, failed, must_mean_it, unknown, who};
+use super::{Answer, Ask, ListQuery, REASON, aside, failed, is_one_line, must_mean_it, unknown, who};
 use crate::model::ServiceId;
 use crate::model::action::{ActionEvent, ActionKind};
 use crate::sdk::actions::Deed;
@@ -16,9 +16,6 @@ use crate::sdk::freeze;
 use crate::telemetry::clock::now_ms;
 use crate::web::extract::{self, Query};
 use crate::web::{Problem, Right};
-
-/// The longest reason of a freeze, characters: it goes on the record.
-const REASON: usize = 500;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
@@ -82,7 +79,7 @@ async fn go_on(ask: Ask, extract::Json(switch): extract::Json<Switch>) -> Answer
 /// Freezes or thaws; answered when it holds.
 async fn turn(ask: Ask, switch: Switch, kind: ActionKind) -> Answer {
     must_mean_it(&ask.headers)?;
-    if switch.reason.chars().count() > REASON || switch.reason.chars().any(char::is_control) {
+    if !is_one_line(&switch.reason) {
         return Err(Problem::bad_request(format!("a reason is one line of at most {REASON} characters")));
     }
     let service = match &switch.service {

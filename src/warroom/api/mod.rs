@@ -3,12 +3,14 @@
 //!
 //! - [`table`]: what is served: the one list that the router and [`openapi`], its description, are made of.
 //! - [`login`]: who asks. [`services`], [`incidents`], [`actions`]: what is known of each, and the freeze.
+//!   [`approvals`]: what waits for a human.
 //! - [`explain`], [`archive`]: an incident computed again, and as the vault holds it.
 //! - [`stream`]: what is new, as server-sent events. [`receive`], [`register`]: what is written.
 //!
 //! This file holds what all of them share: who asks, and how an answer is made.
 
 mod actions;
+mod approvals;
 mod archive;
 mod explain;
 mod incidents;
@@ -43,6 +45,9 @@ use receive::Receivers;
 
 /// Requests that read logs or archives for seconds, at once.
 const SLOW: usize = 2;
+
+/// The longest reason that a human gives, characters: it goes on the record.
+const REASON: usize = 500;
 
 type Answer = Result<Response, Problem>;
 
@@ -124,6 +129,11 @@ impl Ask {
         }
         Ok((headers, Json(body)).into_response())
     }
+}
+
+/// May this stand on the record as a reason?
+fn is_one_line(reason: &str) -> bool {
+    reason.chars().count() <= REASON && !reason.chars().any(char::is_control)
 }
 
 /// The caller, for the record.

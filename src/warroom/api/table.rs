@@ -6,7 +6,9 @@ use axum::handler::Handler;
 use axum::routing::{MethodRouter, get, post};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::{Desk, actions, archive, explain, incidents, login, openapi, receive, register, services, stream};
+use super::{
+    Desk, actions, approvals, archive, explain, incidents, login, openapi, receive, register, services, stream,
+};
 use crate::web::{Gate, Right};
 
 /// All of them.
@@ -18,6 +20,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         explain::endpoints(),
         archive::endpoints(),
         actions::endpoints(),
+        approvals::endpoints(),
         stream::endpoints(),
         receive::endpoints(),
         register::endpoints(),

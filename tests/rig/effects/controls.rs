@@ -4,7 +4,7 @@
 use hms_ops::torture::{Point, Sabotage};
 
 use hms_ops::model::action::ActionKind;
-use hms_ops::sdk::freeze;
+use hms_ops::sdk::{approve, freeze};
 
 use super::faults::{settle, wait_until_frozen};
 use super::{Effects, Flaw, Kind, NAMESPACE, months};
@@ -18,6 +18,7 @@ pub const CONTROLS: &[(Sabotage, Scenario)] = &[
     (Sabotage::RestoreWithoutActions, forgotten_alert),
     (Sabotage::ActWhileFrozen, stopped_in_time),
     (Sabotage::ActOnHistory, months::read_again),
+    (Sabotage::ActUnapproved, never_approved),
 ];
 
 /// A write is held back by the API server until a person has scaled the same deployment.
@@ -88,6 +89,32 @@ fn forgotten_alert(guard: Option<Sabotage>) -> Result<(), String> {
     effects.wait_for_outcome(super::clear(&second))?;
     actor.stop();
     effects.judge().map(drop)
+}
+
+/// The incident has had its actions: the fourth waits for a human, who approves something else; its time runs out.
+///
+/// ```text
+/// ops.actions:  done done done  awaiting C  approved(another hash)  expired C
+/// ```
+fn never_approved(guard: Option<Sabotage>) -> Result<(), String> {
+    let mut effects = Effects::new("unapproved", Kind::Autoscaler);
+    settle(&effects)?;
+    let service = effects.ask();
+    effects.had_its_actions(&service);
+    let actor = effects.start("one", Flaw { without: guard, waits_seconds: Some(3), ..Flaw::default() });
+    let asked = || effects.actions().into_iter().find(|event| event.proposal().is_some());
+    effects.wait_for("what is asked", || asked().is_some())?;
+    let asked = asked().unwrap();
+    let mut proposal = asked.proposal().unwrap().clone();
+    proposal.hash = "0".repeat(64);
+    let topics = &effects.fleet.topics;
+    approve::say(&effects.fleet.settings, topics, (&asked, &proposal), true, "a test", "of another").unwrap();
+    effects.wait_until_done(&service)?;
+    actor.stop();
+    match effects.judge()?.effects {
+        0 => Ok(()),
+        writes => Err(format!("{writes} writes that nobody approved")),
+    }
 }
 
 /// It stands still with its intent in the open transaction, while a human stops everything; then it goes on.
