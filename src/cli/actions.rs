@@ -96,7 +96,7 @@ fn show(args: &Args, deeds: &Deeds) -> anyhow::Result<()> {
 /// Shows what changes, until Ctrl-C ends the process.
 fn watch(args: &Args, deeds: &mut Deeds) -> anyhow::Result<Infallible> {
     loop {
-        for action in deeds.wait(LOOK)? {
+        for action in deeds.wait(LOOK, |_| {})? {
             let Some(deed) = deeds.get(&action) else { continue };
             let mut out = io::stdout().lock();
             if args.json {

@@ -221,18 +221,22 @@ impl Deeds {
         Ok(())
     }
 
-    /// Waits up to `timeout` for something new, and says which actions it is about.
+    /// Waits up to `timeout` for something new, and says which actions it is about. Every event of `ops.actions` that comes
+    /// is shown to `heard` on the way.
     ///
     /// # Errors
     /// The bus.
-    pub fn wait(&mut self, timeout: Duration) -> Result<Vec<ActionId>, Error> {
+    pub fn wait(&mut self, timeout: Duration, mut heard: impl FnMut(&ActionEvent)) -> Result<Vec<ActionId>, Error> {
         let mut news = Vec::new();
         let Self { only, incidents, actions, facts, .. } = self;
         incidents.glance(timeout, |message| {
             news.extend(facts.ask(only.as_ref(), message.value().unwrap_or_default()));
         })?;
         actions.glance(GLANCE, |message| {
-            news.extend(facts.note(only.as_ref(), message.value().unwrap_or_default()));
+            let (id, is_new) = facts.note(only.as_ref(), message.value().unwrap_or_default()).unzip();
+            let event = id.and_then(|id| facts.deeds.get(&id)?.events.last()).filter(|_| is_new == Some(true));
+            event.into_iter().for_each(&mut heard);
+            news.extend(id);
         })?;
         news.dedup();
         Ok(news)
@@ -269,8 +273,8 @@ impl Facts {
         Some(action_id)
     }
 
-    /// A record of `ops.actions`.
-    fn note(&mut self, only: Option<&ServiceId>, value: &[u8]) -> Option<ActionId> {
+    /// A record of `ops.actions`: what it is about, and whether it is another one there.
+    fn note(&mut self, only: Option<&ServiceId>, value: &[u8]) -> Option<(ActionId, bool)> {
         let event = codec::action::decode(value).ok()?;
         self.frozen.take(&event);
         let id = event.action_id;
@@ -283,10 +287,11 @@ impl Facts {
         }
         let deed = self.deeds.entry(id).or_insert_with(|| Deed::new(id, &event.incident, &event.verb));
         // A freeze of all stands in every partition, and is one.
-        if !event.kind.is_switch() || deed.events.is_empty() {
+        let is_new = !event.kind.is_switch() || deed.events.is_empty();
+        if is_new {
             deed.take(event);
         }
-        Some(id)
+        Some((id, is_new))
     }
 }
 

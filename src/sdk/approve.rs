@@ -207,7 +207,7 @@ pub fn read_back(deeds: &mut Deeds, word: &ActionEvent) -> Result<Said, Error> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match said(deeds.get(&word.action_id), word) {
-            Said::Unseen if !left(deadline).is_zero() => drop(deeds.wait(LOOK)?),
+            Said::Unseen if !left(deadline).is_zero() => drop(deeds.wait(LOOK, |_| {})?),
             said => return Ok(said),
         }
     }

@@ -178,12 +178,7 @@ impl Live {
         incidents.wait(Duration::ZERO, |told| self.feed.publish("incident", &told))?;
         drop(incidents);
         let mut deeds = knowledge.deeds.lock().unwrap_or_else(PoisonError::into_inner);
-        let moved = deeds.wait(Duration::ZERO)?;
-        for deed in moved.iter().filter_map(|id| deeds.get(id)) {
-            if let Some(event) = deed.events.last() {
-                self.feed.publish("action", event);
-            }
-        }
+        deeds.wait(Duration::ZERO, |event| self.feed.publish("action", event))?;
         Ok(())
     }
 }

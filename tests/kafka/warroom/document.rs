@@ -122,6 +122,7 @@ fn check_what_is_read(document: &mut Document, room: &Room) {
         ("/api/v1/services/{id}/series", "/api/v1/services/Scanner/series"),
         ("/api/v1/incidents", "/api/v1/incidents"),
         ("/api/v1/incidents/{id}", "/api/v1/incidents/Scanner.1"),
+        ("/api/v1/approvals", "/api/v1/approvals"),
     ] {
         document.check(room, template, room.get(path));
     }
