@@ -24,7 +24,8 @@ use crate::telemetry::http::Source;
 /// waits for a channel that is down longer.
 const ANSWER_SECONDS: [f64; 12] = [0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
 /// The names of the events that say what became of an action.
-const OUTCOMES: [&str; 7] = ["started", "done", "failed", "unknown", "suppressed", "verified", "ineffective"];
+const OUTCOMES: [&str; 10] =
+    ["awaiting", "denied", "expired", "started", "done", "failed", "unknown", "suppressed", "verified", "ineffective"];
 /// The verdicts of errors after which there is another session.
 const VERDICTS: [Verdict; 3] = [Verdict::Retry, Verdict::AbortAndRewind, Verdict::Recreate];
 /// Nothing waits.
@@ -44,6 +45,7 @@ pub struct Counters {
     answer_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     partitions: Gauge,
     waiting: Gauge,
+    awaiting: Gauge,
     oldest_seconds: Gauge<f64, AtomicU64>,
     /// Since when the oldest waits, ms; [`NONE`].
     oldest_ms: AtomicI64,
@@ -72,6 +74,7 @@ impl Counters {
             answer_seconds: Family::new_with_constructor(|| Histogram::new(ANSWER_SECONDS)),
             partitions: Gauge::default(),
             waiting: Gauge::default(),
+            awaiting: Gauge::default(),
             oldest_seconds: Gauge::default(),
             oldest_ms: AtomicI64::new(NONE),
             whole: AtomicBool::new(false),
@@ -104,7 +107,12 @@ impl Counters {
         let answer = "From the instant of the request until its outcome is written, s, by this host's clock";
         registry.register("answer_seconds", answer, self.answer_seconds.clone());
         registry.register("partitions_owned", "Partitions of ops.incidents that it holds", self.partitions.clone());
-        registry.register("waiting", "Requests without an outcome", self.waiting.clone());
+        registry.register(
+            "waiting",
+            "Requests without an outcome, but those that wait for a human",
+            self.waiting.clone(),
+        );
+        registry.register("awaiting", "Requests that wait for a human's word", self.awaiting.clone());
         let oldest = "Age of the oldest request without an outcome, s; 0 if there is none";
         registry.register("oldest_waiting_seconds", oldest, self.oldest_seconds.clone());
         self
@@ -149,6 +157,11 @@ impl Counters {
     pub fn hold(&self, partitions: usize, whole: bool) {
         self.partitions.set(number(partitions));
         self.whole.store(whole, Ordering::Relaxed);
+    }
+
+    /// So many requests wait for a human's word.
+    pub fn awaiting(&self, count: usize) {
+        self.awaiting.set(number(count));
     }
 
     /// Since when each request waits that has no outcome, ms.

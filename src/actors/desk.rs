@@ -215,9 +215,12 @@ impl<'a, R: Role> Desk<'a, R> {
                 }
             }
         }
+        let now = now_ms();
         // Whether an action had its effect is not owed before its time.
-        let owed = self.ledgers.values().flat_map(Ledger::waiting).filter(|task| task.verb != EFFECT);
+        let owed = self.ledgers.values().flat_map(|ledger| ledger.owed(now)).filter(|task| task.verb != EFFECT);
         self.counters.waiting(owed.map(|task| task.at_ms));
+        self.counters
+            .awaiting(self.ledgers.values().map(|ledger| ledger.waiting().len() - ledger.owed(now).count()).sum());
         Ok(())
     }
 

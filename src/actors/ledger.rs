@@ -367,15 +367,21 @@ impl Ledger {
         self.waiting.iter().filter_map(|task| task.asked_by.offset()).fold(position, i64::min)
     }
 
+    /// Until when a task waits for a human's word, ms; none if it waits for us.
+    fn held(&self, task: &Task, now_ms: i64) -> Option<i64> {
+        let approval = self.actions.get(&task.action_id)?.held()?;
+        (approval.stand(now_ms) == Stand::Open).then(|| approval.expires_at())
+    }
+
+    /// Tasks that wait for us and not for a human, oldest first.
+    pub fn owed(&self, now_ms: i64) -> impl Iterator<Item = &Arc<Task>> {
+        self.waiting.iter().filter(move |task| self.held(task, now_ms).is_none())
+    }
+
     /// What is owed an answer by us, if the oldest request waits for a human.
     pub fn owes(&self, position: i64, now_ms: i64) -> Option<Owes> {
-        let held = |task: &Arc<Task>| {
-            let approval = self.actions.get(&task.action_id)?.held()?;
-            (approval.stand(now_ms) == Stand::Open).then(|| approval.expires_at())
-        };
-        let until_ms = self.waiting.iter().filter_map(held).min()?;
-        let owed = self.waiting.iter().filter(|task| held(task).is_none());
-        let offset = owed.filter_map(|task| task.asked_by.offset()).fold(position, i64::min);
+        let until_ms = self.waiting.iter().filter_map(|task| self.held(task, now_ms)).min()?;
+        let offset = self.owed(now_ms).filter_map(|task| task.asked_by.offset()).fold(position, i64::min);
         Some(Owes { offset, until_ms })
     }
 
