@@ -22,6 +22,7 @@ use crate::rig::effects::controls::CONTROLS;
 use crate::rig::sabotage::assert_noticed;
 use crate::sdk::Installation;
 use crate::warroom::Room;
+use crate::warroom::document::Document;
 
 /// Longer than any test.
 const LONG_MS: i64 = 600_000;
@@ -352,8 +353,10 @@ fn over_http_it_is_approved_once_and_whatever_is_wrong_changes_nothing() {
     }
     assert_eq!((waits(&room).len(), told(&scaling.stage.actions_so_far(), &asked).len()), (1, 1));
 
-    let (status, event) = room.json(room.post(&yes, &right));
-    assert_eq!((status, &event["event"]), (StatusCode::OK, &json!("approved")), "{event}");
+    let mut document = Document::of(&room);
+    document.check(&room, "/api/v1/approvals", room.get("/api/v1/approvals"));
+    let event = document.check(&room, "/api/v1/actions/{id}/approve", room.post(&yes, &right));
+    assert_eq!(event["event"], "approved", "{event}");
     for again in ["approve", "deny"] {
         let (status, text) = room.text(room.post(&path(&asked, again), &right));
         assert_eq!(status, StatusCode::CONFLICT, "{text}");

@@ -1,7 +1,7 @@
 //! The war room over HTTP, on a real Kafka with a real processor: what it shows, what it tells, what it refuses.
 
 #[path = "warroom/document.rs"]
-mod document;
+pub mod document;
 #[path = "warroom/login.rs"]
 mod login;
 #[path = "warroom/write.rs"]

@@ -55,7 +55,7 @@ async function waiting(t, id) {
 test("what is approved in the browser is done, once", { timeout: 180_000 }, async (t) => {
   const had = await waiting(t, "Approved");
   const page = await open(t, `${stack.url}#/approvals`);
-  const queued = page.locator(".approval", { hasText: "Approved" });
+  const queued = page.locator("article.ask", { hasText: "Approved" });
   await queued.waitFor();
   await picture(page, "real-approvals");
   assert.equal(await replicas(), had, "nothing is done before somebody says so");
@@ -72,7 +72,7 @@ test("what is approved in the browser is done, once", { timeout: 180_000 }, asyn
 test("what is denied in the browser is not done, and says why", { timeout: 180_000 }, async (t) => {
   const had = await waiting(t, "Denied");
   const page = await open(t, `${stack.url}#/approvals`);
-  const queued = page.locator(".approval", { hasText: "Denied" });
+  const queued = page.locator("article.ask", { hasText: "Denied" });
   await queued.getByRole("button", { name: "Deny" }).click();
   await page.locator("#reason").fill("a deploy is under way");
   await page.locator("#confirm").click();

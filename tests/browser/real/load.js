@@ -51,7 +51,7 @@ async function measure() {
     services, streams, seconds: Math.round(elapsed),
     server_cores: Number(((cpu() - began.cpu) / elapsed).toFixed(3)),
     stream_megabytes_per_second: Number(((bytes.all - began.bytes) / elapsed / 1e6).toFixed(1)),
-    frames_per_second: frames, page_megabytes: await page.megabytes(),
+    frames_per_second: frames, page_heap_megabytes: await page.megabytes(),
     streams_still_open: lines.filter((line) => !line.isOver).length,
   };
   clearInterval(emitting);
