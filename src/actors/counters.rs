@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -18,7 +17,7 @@ use prometheus_client::registry::Registry;
 use crate::bus::Verdict;
 use crate::model::action::{ActionEvent, ActionKind};
 use crate::telemetry::clock::now_ms;
-use crate::telemetry::http::Source;
+use crate::telemetry::http::{Source, text_of};
 
 /// Upper ends of the times from request to outcome, s: a page takes a second, a call that is tried again minutes, and what
 /// waits for a channel that is down longer.
@@ -203,10 +202,7 @@ impl Source for Counters {
         let oldest_ms = self.oldest_ms.load(Ordering::Relaxed);
         let age_ms = if oldest_ms == NONE { 0 } else { now_ms().saturating_sub(oldest_ms).max(0) };
         self.oldest_seconds.set(age_ms as f64 / 1000.0);
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        text_of(&self.registry)
     }
 
     fn is_ready(&self) -> bool {

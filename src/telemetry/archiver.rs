@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::http::Source;
+use super::http::{Source, text_of};
 
 /// Upper ends of the times of segments and commits, s: a sync of a disk takes milliseconds, and the client gives up after
 /// half a minute.
@@ -155,10 +154,7 @@ fn number(count: usize) -> i64 {
 
 impl Source for ArchiverMetrics {
     fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        text_of(&self.registry)
     }
 
     fn is_ready(&self) -> bool {

@@ -5,14 +5,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::http::Source;
+use super::http::{Source, text_of};
 use crate::model::ServiceId;
 use crate::model::target::Target;
 use crate::spec::diagnose::harmless;
@@ -94,10 +93,7 @@ fn what(is_reading: bool) -> &'static str {
 
 impl Source for CollectorMetrics {
     fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        text_of(&self.registry)
     }
 
     fn is_ready(&self) -> bool {

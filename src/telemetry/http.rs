@@ -11,6 +11,8 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
 
 use crate::web::{Options, Server};
 
@@ -21,6 +23,14 @@ pub trait Source: Send + Sync {
 
     /// Ready for work?
     fn is_ready(&self) -> bool;
+}
+
+/// A registry as text.
+pub fn text_of(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = encode(&mut text, registry);
+    text
 }
 
 /// What the end of the text says, once.

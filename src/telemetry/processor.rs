@@ -12,14 +12,13 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::http::Source;
+use super::http::{Source, text_of};
 use crate::model::reading::RejectReason;
 
 type Label<V> = [(&'static str, V); 1];
@@ -152,10 +151,7 @@ impl ProcessorMetrics {
 
 impl Source for ProcessorMetrics {
     fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string cannot fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        text_of(&self.registry)
     }
 
     fn is_ready(&self) -> bool {

@@ -14,14 +14,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::feed::{self, Feed, Streams};
@@ -34,6 +32,7 @@ use crate::sdk::status::{Board, Status, View};
 use crate::sdk::{self, status};
 use crate::telemetry;
 use crate::telemetry::clock::now_ms;
+use crate::telemetry::http::text_of;
 
 /// How far back incidents and actions are shown, ms: as far as they can be computed again.
 const PAST_MS: i64 = 7 * 86_400_000;
@@ -71,6 +70,29 @@ pub struct Services {
     pub now: i64,
     /// By id.
     pub services: Vec<Status>,
+}
+
+/// Services that are another way than was told before.
+#[derive(Serialize, JsonSchema)]
+pub struct Changed {
+    /// The host's clock, ms.
+    pub now: i64,
+    /// How each is now.
+    pub statuses: Vec<Status>,
+}
+
+/// Services that are not registered any more.
+#[derive(Serialize, JsonSchema)]
+pub struct Gone {
+    /// Their ids.
+    pub services: Vec<ServiceId>,
+}
+
+/// A sign of life.
+#[derive(Serialize, JsonSchema)]
+pub struct Beat {
+    /// The host's clock, ms.
+    pub now: i64,
 }
 
 /// What a stream begins with: how all services are.
@@ -166,7 +188,7 @@ impl Live {
                 (compared, news) = (Instant::now(), false);
             }
             if beat.elapsed() >= BEAT {
-                self.feed.mention("beat", &json!({"now": now_ms()}));
+                self.feed.mention("beat", &Beat { now: now_ms() });
                 beat = Instant::now();
             }
         }
@@ -201,14 +223,9 @@ impl Told {
             self.0.insert(ageless.service.clone(), ageless);
         }
         if !before.is_empty() {
-            feed.publish("gone", &json!({"services": before.into_keys().collect::<Vec<_>>()}));
+            feed.publish("gone", &Gone { services: before.into_keys().collect() });
         }
         if !changed.is_empty() {
-            #[derive(Serialize)]
-            struct Changed {
-                now: i64,
-                statuses: Vec<Status>,
-            }
             feed.publish("statuses", &Changed { now: now_ms(), statuses: changed });
         }
     }
@@ -243,10 +260,7 @@ impl telemetry::http::Source for Live {
             "Answers of the paths that there are, by class of their status",
             self.answers.0.clone(),
         );
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = encode(&mut text, &registry);
-        text
+        text_of(&registry)
     }
 
     fn is_ready(&self) -> bool {

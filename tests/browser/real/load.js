@@ -51,7 +51,7 @@ async function measure() {
     services, streams, seconds: Math.round(elapsed),
     server_cores: Number(((cpu() - began.cpu) / elapsed).toFixed(3)),
     stream_megabytes_per_second: Number(((bytes.all - began.bytes) / elapsed / 1e6).toFixed(1)),
-    frames_per_second: frames, page_heap_megabytes: await page.megabytes(),
+    first_wall_ms: page.wall, frames_per_second: frames, page_heap_megabytes: await page.megabytes(),
     streams_still_open: lines.filter((line) => !line.isOver).length,
   };
   clearInterval(emitting);
@@ -110,9 +110,10 @@ async function look() {
   const begun = performance.now();
   await page.goto(stack.url);
   await page.waitForSelector(".tile");
-  console.error(`first wall after ${Math.round(performance.now() - begun)} ms`);
+  const wall = Math.round(performance.now() - begun);
   const session = await page.context().newCDPSession(page);
   return {
+    wall,
     /** @param {number} wanted seconds */
     frames: (wanted) => page.evaluate(async (wanted) => {
       /** @type {number[]} */

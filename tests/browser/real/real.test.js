@@ -48,6 +48,16 @@ const shows = (page, value) =>
 /** How many readings the first graph says it shows. @param {import("playwright-core").Page} page */
 const readings = async (page) => Number((await page.locator(".latest").first().innerText()).split("reading")[0].replace(/\D/g, ""));
 
+test("the wall is there", { timeout: 60_000 }, async (t) => {
+  const page = await open(t, "about:blank");
+  const began = performance.now();
+  await page.goto(stack.url);
+  await page.waitForSelector(".tile");
+  measured.first_wall_ms = Math.round(performance.now() - began);
+  measured.first_paint_ms = await page.evaluate(() => Math.round(performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? NaN));
+  t.diagnostic(`first wall, ms: ${measured.first_wall_ms}; first paint: ${measured.first_paint_ms}`);
+});
+
 test("a reading that is emitted shows in the graph", { timeout: 300_000 }, async (t) => {
   const page = await open(t, `${stack.url}#/s/Graph`);
   const sender = stack.sender("Graph");
