@@ -66,9 +66,25 @@ fn escaped(path: &str) -> String {
     path.replace('/', "~1").replace('{', "%7B").replace('}', "%7D")
 }
 
+/// The schemas that are parts of larger objects: those stand beside properties of their own.
+fn parts(value: &Value, found: &mut BTreeSet<String>) {
+    if let Some(object) = value.as_object()
+        && let (Some(Value::String(name)), true) = (object.get("$ref"), object.contains_key("properties"))
+    {
+        found.insert(name.rsplit('/').next().unwrap_or_default().to_owned());
+    }
+    let within = value.as_object().into_iter().flat_map(|object| object.values());
+    within.chain(value.as_array().into_iter().flatten()).for_each(|value| parts(value, found));
+}
+
 /// With every object of the answers closed: what is not described may not be there.
 fn closed(mut document: Value) -> Value {
-    for schema in document["components"]["schemas"].as_object_mut().unwrap().values_mut() {
+    let mut open = BTreeSet::new();
+    parts(&document, &mut open);
+    for (name, schema) in document["components"]["schemas"].as_object_mut().unwrap() {
+        if open.contains(name) {
+            continue;
+        }
         let schema = schema.as_object_mut().unwrap();
         let is_object = schema.contains_key("properties") || schema.contains_key("oneOf");
         if is_object && !schema.contains_key("enum") && !schema.contains_key("additionalProperties") {
