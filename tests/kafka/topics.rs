@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use hms_ops::bus::Admin;
 use serde_json::{Value, json};
@@ -39,13 +40,22 @@ fn apply_makes_the_cluster_as_declared_and_keeps_what_is_not_declared() {
     turned.insert("retention.ms".to_owned(), "1000".to_owned());
     turned.insert("flush.ms".to_owned(), "77".to_owned());
     admin.set_topic_configs(&metrics, &turned).unwrap();
+    // The controller has taken them; when the broker has heard of it nothing tells.
+    let until = |wanted: &BTreeMap<String, String>| {
+        let deadline = Instant::now() + PATIENCE;
+        while configs(&admin) != *wanted {
+            assert!(Instant::now() < deadline, "{:?} instead of {wanted:?}", configs(&admin));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    until(&turned);
     let drift = json!({"topic": metrics, "difference": "config", "setting": "retention.ms",
                        "declared": "604800000", "actual": "1000"});
     assert_eq!(answer(&ops("diff", &prefix, &few)), (1, vec![drift.clone()]));
     assert_eq!(answer(&ops("apply", &prefix, &few)), (0, vec![drift]));
     let mut expected = declared;
     expected.insert("flush.ms".to_owned(), "77".to_owned());
-    assert_eq!(configs(&admin), expected);
+    until(&expected);
 }
 
 /// A missing topic is not made either: it would have another number of partitions than its siblings.
