@@ -74,7 +74,7 @@ pub struct Services {
 
 /// Services that are another way than was told before.
 #[derive(Serialize, JsonSchema)]
-pub struct Changed {
+pub struct Moved {
     /// The host's clock, ms.
     pub now: i64,
     /// How each is now.
@@ -226,7 +226,7 @@ impl Told {
             feed.publish("gone", &Gone { services: before.into_keys().collect() });
         }
         if !changed.is_empty() {
-            feed.publish("statuses", &Changed { now: now_ms(), statuses: changed });
+            feed.publish("statuses", &Moved { now: now_ms(), statuses: changed });
         }
     }
 }

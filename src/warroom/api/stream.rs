@@ -17,7 +17,7 @@ use crate::model::action::ActionEvent;
 use crate::sdk::incidents::Told;
 use crate::warroom::edge::{self, News, Watched};
 use crate::warroom::feed::{self, Subscription};
-use crate::warroom::live::{Beat, Changed, Gone, Services};
+use crate::warroom::live::{Beat, Gone, Moved, Services};
 use crate::web::extract::{Path, Query};
 use crate::web::{Problem, Right};
 
@@ -29,7 +29,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get("/api/v1/stream", follow, all)
             .needs(Right::Read)
             .tells::<Services>("reset")
-            .tells::<Changed>("statuses")
+            .tells::<Moved>("statuses")
             .tells::<Gone>("gone")
             .tells::<Beat>("beat")
             .tells::<Told>("incident")
