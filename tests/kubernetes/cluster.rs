@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use hms_ops::local::world::SimulatedCluster;
 use hms_ops::model::spec::Workload;
+use hms_ops::world::WorldError;
 use hms_ops::world::kubernetes::{Cluster, Options};
 use hms_ops::world::scale::ScaleState;
 use kube::api::{
@@ -367,7 +368,15 @@ pub fn workload(kind: &str, name: &str) -> Workload {
     Workload { kind: kind.into(), name: name.into(), namespace: None, context: None }
 }
 
-/// What a driver sees of `scanner`.
+/// What a driver sees of `scanner`; asks again when the server asks for that, as actors do. (A real one has just been
+/// given its custom resources.)
 pub async fn read(driver: &Cluster) -> ScaleState {
-    driver.scale_of(&scanner()).await.unwrap()
+    loop {
+        match driver.scale_of(&scanner()).await {
+            Err(WorldError::Refused { status: 429, retry_after_ms: Some(after_ms), .. }) => {
+                tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            }
+            seen => return seen.unwrap(),
+        }
+    }
 }
