@@ -18,6 +18,7 @@ use crate::bus::Verdict;
 use crate::model::action::{ActionEvent, ActionKind};
 use crate::telemetry::clock::now_ms;
 use crate::telemetry::http::{Source, text_of};
+use crate::telemetry::parts::number;
 
 /// Upper ends of the times from request to outcome, s: a page takes a second, a call that is tried again minutes, and what
 /// waits for a channel that is down longer.
@@ -190,10 +191,6 @@ fn one(name: &'static str, value: &str) -> Labels<1> {
 
 fn act(verb: &str, outcome: &str) -> Labels<2> {
     [("verb", verb.to_owned()), ("outcome", outcome.to_owned())]
-}
-
-fn number(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 impl Source for Counters {

@@ -2,8 +2,6 @@
 //! two topics, their partitions, kinds of trouble. Written by [`crate::actors::archiver`], read by whoever scrapes
 //! `/metrics`; decides nothing.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +11,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::http::{Source, text_of};
+use super::parts::{Whole, number};
 
 /// Upper ends of the times of segments and commits, s: a sync of a disk takes milliseconds, and the client gives up after
 /// half a minute.
@@ -56,7 +55,7 @@ pub struct ArchiverMetrics {
     commit_seconds: Histogram,
     errors: Family<[(&'static str, &'static str); 1], Counter>,
     /// By topic: are all of its partitions that are ours being read?
-    whole: Mutex<BTreeMap<String, bool>>,
+    whole: Whole,
 }
 
 impl Default for ArchiverMetrics {
@@ -72,7 +71,7 @@ impl Default for ArchiverMetrics {
             store_seconds: Histogram::new(SECONDS),
             commit_seconds: Histogram::new(SECONDS),
             errors: Family::default(),
-            whole: Mutex::default(),
+            whole: Whole::default(),
         };
         registry.register("records", "Records that are in the vault, synced", metrics.records.clone());
         registry.register("segments", "Segments that hold them", metrics.segments.clone());
@@ -132,7 +131,7 @@ impl ArchiverMetrics {
     /// How many partitions of a topic are ours, and whether all of them are being read. Sets `/readyz`.
     pub fn hold(&self, topic: &str, partitions: usize, whole: bool) {
         self.partitions.get_or_create(&of(topic)).set(number(partitions));
-        self.whole.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), whole);
+        self.whole.set(topic, whole);
         // There from the beginning: rates want a first value.
         drop(self.records.get_or_create(&of(topic)));
         drop(self.segments.get_or_create(&of(topic)));
@@ -148,17 +147,12 @@ fn at(topic: &str, partition: i32) -> Labels<2> {
     [("topic", topic.to_owned()), ("partition", partition.to_string())]
 }
 
-fn number(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
 impl Source for ArchiverMetrics {
     fn text(&self) -> String {
         text_of(&self.registry)
     }
 
     fn is_ready(&self) -> bool {
-        let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        !whole.is_empty() && whole.values().all(|whole| *whole)
+        self.whole.is_whole()
     }
 }

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::http::{Source, text_of};
+use super::parts::number;
 use crate::model::ServiceId;
 use crate::model::target::Target;
 use crate::spec::diagnose::harmless;
@@ -70,7 +71,6 @@ impl CollectorMetrics {
 
     /// What is scraped here. Sets `/readyz`.
     pub fn hold(&self, owned: usize, adopted: usize, in_group: bool) {
-        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.partitions.get_or_create(&[("how", "owned")]).set(number(owned));
         self.partitions.get_or_create(&[("how", "adopted")]).set(number(adopted));
         self.in_group.store(in_group, Ordering::Relaxed);

@@ -10,6 +10,8 @@ pub mod http;
 #[cfg(feature = "service")]
 pub mod log;
 #[cfg(feature = "service")]
+pub mod parts;
+#[cfg(feature = "service")]
 pub mod processor;
 #[cfg(feature = "service")]
 pub mod receiver;

@@ -6,10 +6,8 @@
 //! partitions, workers. Counters that may stay at nothing are there from the beginning, so that the first of a kind is a
 //! rise that an alert can see. Written by the workers, read by whoever scrapes `/metrics`; decides nothing.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -19,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::http::{Source, text_of};
+use super::parts::{Whole, number};
 use crate::model::reading::RejectReason;
 
 type Label<V> = [(&'static str, V); 1];
@@ -61,7 +60,7 @@ pub struct ProcessorMetrics {
     verdict_delay: Histogram,
     violations: Counter,
     /// By worker: does it hold all that it was given? Absent before it has joined.
-    whole: Mutex<BTreeMap<String, bool>>,
+    whole: Whole,
 }
 
 impl Default for ProcessorMetrics {
@@ -99,7 +98,7 @@ impl Default for ProcessorMetrics {
             commit_seconds,
             verdict_delay,
             violations: add(r, "conservation_violations", "Records lost or counted twice inside a worker: it stops"),
-            whole: Mutex::default(),
+            whole: Whole::default(),
             registry,
         };
         RejectReason::ALL.iter().for_each(|reason| drop(metrics.rejected.get_or_create(&[("reason", reason.name())])));
@@ -111,8 +110,8 @@ impl Default for ProcessorMetrics {
 impl ProcessorMetrics {
     /// What a worker holds now, and whether anything it was given is still to be taken over. Sets `/readyz`.
     pub fn hold(&self, worker: &str, owned: usize, waiting: usize) {
-        self.owned.get_or_create(&[("worker", worker.to_owned())]).set(i64::try_from(owned).unwrap_or(i64::MAX));
-        self.whole.lock().unwrap_or_else(PoisonError::into_inner).insert(worker.to_owned(), waiting == 0);
+        self.owned.get_or_create(&[("worker", worker.to_owned())]).set(number(owned));
+        self.whole.set(worker, waiting == 0);
     }
 
     /// How many partitions there are to hold.
@@ -155,8 +154,7 @@ impl Source for ProcessorMetrics {
     }
 
     fn is_ready(&self) -> bool {
-        let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        !whole.is_empty() && whole.values().all(|whole| *whole)
+        self.whole.is_whole()
     }
 }
 

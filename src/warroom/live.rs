@@ -33,6 +33,7 @@ use crate::sdk::{self, status};
 use crate::telemetry;
 use crate::telemetry::clock::now_ms;
 use crate::telemetry::http::text_of;
+use crate::telemetry::parts::number;
 
 /// How far back incidents and actions are shown, ms: as far as they can be computed again.
 const PAST_MS: i64 = 7 * 86_400_000;
@@ -239,17 +240,16 @@ impl telemetry::http::Source for Live {
             gauge.set(value);
             registry.register(name, help, gauge);
         };
-        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        gauge("streams", "Streams that are open", count(self.feed.open()));
+        gauge("streams", "Streams that are open", number(self.feed.open()));
         let graphs = EDGES.saturating_sub(self.edges.available_permits());
-        gauge("live_graphs", "Live graphs that are open; each reads a partition", count(graphs));
+        gauge("live_graphs", "Live graphs that are open; each reads a partition", number(graphs));
         gauge("following", "1 while the topics are followed", self.is_following.load(Ordering::Acquire).into());
         if let Some(knowledge) = self.knowledge() {
             let statuses = knowledge.view.statuses(now_ms());
             let of = |state: status::SloState| statuses.iter().filter(|status| status.slo_state == state).count();
-            gauge("services_breached", "Services whose incident is open", count(of(status::SloState::Breached)));
-            gauge("services_healthy", "Services that are known to be well", count(of(status::SloState::Healthy)));
-            gauge("services_unknown", "Services of which neither is known", count(of(status::SloState::Unknown)));
+            gauge("services_breached", "Services whose incident is open", number(of(status::SloState::Breached)));
+            gauge("services_healthy", "Services that are known to be well", number(of(status::SloState::Healthy)));
+            gauge("services_unknown", "Services of which neither is known", number(of(status::SloState::Unknown)));
         }
         let Streams { taken, refused, dropped } = self.feed.streams();
         registry.register("streams_taken", "Streams that were opened", taken.clone());
