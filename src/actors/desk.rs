@@ -216,11 +216,10 @@ impl<'a, R: Role> Desk<'a, R> {
             }
         }
         let now = now_ms();
+        let owed: Vec<_> = self.ledgers.values().flat_map(|ledger| ledger.owed(now)).collect();
+        self.counters.awaiting(self.ledgers.values().map(|ledger| ledger.waiting().len()).sum::<usize>() - owed.len());
         // Whether an action had its effect is not owed before its time.
-        let owed = self.ledgers.values().flat_map(|ledger| ledger.owed(now)).filter(|task| task.verb != EFFECT);
-        self.counters.waiting(owed.map(|task| task.at_ms));
-        self.counters
-            .awaiting(self.ledgers.values().map(|ledger| ledger.waiting().len() - ledger.owed(now).count()).sum());
+        self.counters.waiting(owed.iter().filter(|task| task.verb != EFFECT).map(|task| task.at_ms));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::connect::Connect;
 use super::{dta, freeze};
 use crate::bus::Offsets;
-use crate::model::action::{ActionEvent, ActionKind, Effect};
+use crate::model::action::{ActionEvent, ActionKind, Effect, Proposal};
 use crate::sdk::Catalog;
 use crate::sdk::actions::{Deed, Deeds};
 use crate::spec::diagnose::harmless;
@@ -18,8 +18,6 @@ use crate::telemetry::clock::{format_time, now_ms};
 const LOOK: Duration = Duration::from_secs(1);
 /// Widest column but the last, characters.
 const WIDEST: usize = 44;
-/// What waits for a human is in this state.
-const AWAITING: &str = "awaiting";
 /// So much of an id tells one from another.
 const SHORT: usize = 12;
 
@@ -75,7 +73,7 @@ fn show(args: &Args, deeds: &Deeds) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let mut all = deeds.all();
     // The rest stays in its order.
-    all.sort_by_key(|deed| deed.state != AWAITING);
+    all.sort_by_key(|deed| !deed.is_awaiting());
     if args.json {
         for deed in all {
             writeln!(out, "{}", serde_json::to_string(deed)?)?;
@@ -117,7 +115,7 @@ fn row(deed: &Deed) -> [String; 6] {
         None => deed.verb.clone(),
     };
     let dry = if deed.events.iter().any(|event| event.dry_run) { " (dry run)" } else { "" };
-    let waits = deed.asked().and_then(ActionEvent::proposal).filter(|_| deed.state == AWAITING);
+    let waits = awaited(deed);
     let state = match (deed.effect, waits) {
         (Some(effect), _) => format!("{}, {effect}", deed.state),
         (None, Some(proposal)) => format!("{}, {}", deed.state, time_left(proposal.expires_at - now_ms())),
@@ -127,6 +125,11 @@ fn row(deed: &Deed) -> [String; 6] {
     let target = deed.target.clone().or_else(|| call("channel")).unwrap_or_default();
     let texts = [format_time(deed.at()), whom, what, target, state, why(deed)];
     texts.map(|text| harmless(&text))
+}
+
+/// What waits for a human, if it does.
+fn awaited(deed: &Deed) -> Option<&Proposal> {
+    deed.asked().and_then(ActionEvent::proposal).filter(|_| deed.is_awaiting())
 }
 
 /// What is to be said besides: the change, the reason, the effect.
@@ -139,7 +142,7 @@ fn why(deed: &Deed) -> String {
         Some(ActionKind::Awaiting(proposal)) => said.extend(change(&proposal.goal)),
         _ => {}
     }
-    if let (AWAITING, Some(proposal)) = (deed.state, deed.asked().and_then(ActionEvent::proposal)) {
+    if let Some(proposal) = awaited(deed) {
         let id = deed.action_id.to_string();
         said.push(format!("{}: {}; ops approve {}", proposal.reason, proposal.why, &id[..SHORT]));
         return said.join("; ");

@@ -128,7 +128,7 @@ fn find<'a>(all: &[&'a Deed], beginning: &str) -> Result<&'a Deed, String> {
     let mut found: Vec<_> =
         all.iter().copied().filter(|deed| deed.action_id.to_string().starts_with(beginning)).collect();
     if found.len() > 1 {
-        found.retain(|deed| deed.state == "awaiting");
+        found.retain(|deed| deed.is_awaiting());
     }
     match found[..] {
         [one] => Ok(one),

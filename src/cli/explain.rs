@@ -51,7 +51,7 @@ pub fn run(args: &Args) -> anyhow::Result<bool> {
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&Evidence::of(incident, &explanation))?)?;
     } else {
-        write!(out, "{}", evidence::text(&explanation))?;
+        write!(out, "{}", evidence::text(&explanation, &evidence::facts(&explanation)))?;
     }
     Ok(explanation.difference.is_none())
 }

@@ -111,9 +111,8 @@ impl Evidence {
     }
 }
 
-/// All of it, line by line, for people.
-pub fn text(explanation: &Explanation) -> String {
-    let facts = facts(explanation);
+/// All of it, its [`facts`] line by line, for people.
+pub fn text(explanation: &Explanation, facts: &[Fact]) -> String {
     let mut text: String = facts.iter().map(|Fact { name, text }| format!("{name:10}  {text}\n")).collect();
     if let Some(difference) = &explanation.difference {
         text.push_str(&difference_text(difference, explanation.partition));

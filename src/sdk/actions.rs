@@ -103,6 +103,11 @@ impl Deed {
         self.events.iter().rev().find(|event| is_it(&event.kind))
     }
 
+    /// Does it wait for a human's word?
+    pub fn is_awaiting(&self) -> bool {
+        self.state == "awaiting"
+    }
+
     /// What a human was asked about it: the first that was, as the actor sees it.
     pub fn asked(&self) -> Option<&ActionEvent> {
         self.events.iter().find(|event| event.proposal().is_some())
@@ -118,7 +123,7 @@ impl Deed {
     fn take(&mut self, event: ActionEvent) {
         let is_settled = self.last(ActionKind::is_outcome).is_some();
         if let Some(word) = event.kind.word() {
-            let counts = self.state == "awaiting" && self.asked().is_some_and(|asked| event.is_word_on(asked));
+            let counts = self.is_awaiting() && self.asked().is_some_and(|asked| event.is_word_on(asked));
             if counts {
                 (self.state, self.reason) = (event.kind.name(), Some(word.reason.clone()));
             }

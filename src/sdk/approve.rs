@@ -94,7 +94,7 @@ pub fn open<'a>(deed: &'a Deed, hash: Option<&str>, now_ms: i64) -> Result<(&'a 
     if let (Some(word), "awaiting" | "approved" | "rejected") = (deed.word(), deed.state) {
         return Err(Refused::Answered { who: word.actor.clone(), said: word.kind.name() });
     }
-    let asked = deed.asked().filter(|_| deed.state == "awaiting");
+    let asked = deed.asked().filter(|_| deed.is_awaiting());
     let Some((asked, proposal)) = asked.and_then(|asked| Some((asked, asked.proposal()?))) else {
         return Err(Refused::NotWaiting { state: deed.state });
     };

@@ -31,15 +31,17 @@ pub struct Event {
 /// A server-sent event as it stands on the wire: `reset`, `statuses`, `gone`, `incident`, `action`, `beat`, `news`. Our JSON
 /// has no line breaks.
 pub fn frame(id: Option<&str>, name: &str, data: &impl Serialize) -> Bytes {
-    let mut frame = Vec::new();
-    if let Some(id) = id {
-        frame.extend_from_slice(format!("id: {id}\n").as_bytes());
-    }
-    frame.extend_from_slice(format!("event: {name}\ndata: ").as_bytes());
-    // Of our own types, which have no keys but text: it does not fail.
-    let _ = serde_json::to_writer(&mut frame, data);
-    frame.extend_from_slice(b"\n\n");
-    frame.into()
+    framed(id, name, &words(data))
+}
+
+/// Of our own types, which have no keys but text: it does not fail.
+fn words(data: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(data).unwrap_or_default()
+}
+
+fn framed(id: Option<&str>, name: &str, words: &[u8]) -> Bytes {
+    let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
+    [id.as_bytes(), b"event: ", name.as_bytes(), b"\ndata: ", words, b"\n\n"].concat().into()
 }
 
 /// See the module.
@@ -135,10 +137,12 @@ impl Feed {
     }
 
     fn send(&self, name: &'static str, data: &impl Serialize, keep: bool) {
+        // Before the lock, which streams and requests want too.
+        let words = words(data);
         let mut ring = self.ring();
         let number = keep.then_some(ring.next);
         let id = number.map(|number| self.id(number));
-        let event = Arc::new(Event { number, frame: frame(id.as_deref(), name, data) });
+        let event = Arc::new(Event { number, frame: framed(id.as_deref(), name, &words) });
         if keep {
             ring.next += 1;
             if ring.kept.len() >= KEPT {

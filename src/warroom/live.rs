@@ -145,18 +145,16 @@ impl Live {
         self.knowledge.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How all services are, for streams that begin: put together once for all who come at the same time. None until
-    /// everything was read once.
-    pub fn first(&self) -> Option<First> {
-        let view = self.knowledge()?.view.clone();
+    /// How all services are, for streams that begin: put together once for all who come at the same time.
+    pub fn first(&self, knowledge: &Knowledge) -> First {
         let mut kept = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(first) = kept.as_ref().filter(|first| first.at.elapsed() < FIRST) {
-            return Some(first.clone());
+            return first.clone();
         }
         // Before the look: what happens meanwhile is told again.
         let (id, now) = (self.feed.last(), now_ms());
-        let frame = feed::frame(Some(&id), "reset", &Services { now, services: view.statuses(now) });
-        Some(kept.insert(First { at: Instant::now(), id, frame }).clone())
+        let frame = feed::frame(Some(&id), "reset", &Services { now, services: knowledge.view.statuses(now) });
+        kept.insert(First { at: Instant::now(), id, frame }).clone()
     }
 
     fn is_over(&self) -> bool {

@@ -27,10 +27,8 @@ use crate::web::{Problem, Right};
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    let word = |path, handled: bool, about| {
-        let endpoint = if handled { Endpoint::post(path, approve, about) } else { Endpoint::post(path, deny, about) };
-        endpoint.needs(Right::Act).by_hand().takes::<Reply>().sends::<ActionEvent>()
-    };
+    let word = |endpoint: Endpoint| endpoint.needs(Right::Act).by_hand().takes::<Reply>().sends::<ActionEvent>();
+    let yes = "Lets an action be done that waits for a human";
     vec![
         Endpoint::get(
             "/api/v1/approvals",
@@ -39,8 +37,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         )
         .needs(Right::Read)
         .sends::<Approvals>(),
-        word("/api/v1/actions/{id}/approve", true, "Lets an action be done that waits for a human"),
-        word("/api/v1/actions/{id}/deny", false, "Has it not done"),
+        word(Endpoint::post("/api/v1/actions/{id}/approve", approve, yes)),
+        word(Endpoint::post("/api/v1/actions/{id}/deny", deny, "Has it not done")),
     ]
 }
 

@@ -50,8 +50,8 @@ async fn explain(ask: Ask, State(desk): State<Desk>, Path(id): Path<String>) -> 
     let explanation = work.await?.map_err(|error| refused(&error))?;
     let gone = || Problem::not_found(format!("no opening of {id} is on the topic"));
     let explanation = explanation.ok_or_else(gone)?;
-    let text = evidence::text(&explanation).lines().map(str::to_owned).collect();
     let (evidence, all) = (evidence::facts(&explanation), Evidence::of(&id, &explanation));
+    let text = evidence::text(&explanation, &evidence).lines().map(str::to_owned).collect();
     Ok(Json(Explained { now: now_ms(), text, evidence, all }).into_response())
 }
 

@@ -81,6 +81,7 @@ async fn follow(ask: Ask) -> Answer {
         let detail = "a stream shows all services: it needs a token for all of them (services = [\"*\"])";
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "This token is not for that", detail));
     }
+    let knowledge = ask.knowledge()?;
     let Ask { live, headers, .. } = ask;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let mut last = last.map(str::to_owned);
@@ -88,8 +89,7 @@ async fn follow(ask: Ask) -> Answer {
     if !live.feed.knows(last.as_deref()) {
         // New, or gone for too long.
         let knows = live.clone();
-        let all = aside(move || knows.first()).await?;
-        let all = all.ok_or_else(|| Problem::unavailable("the topics are not read yet"))?;
+        let all = aside(move || knows.first(&knowledge)).await?;
         (first, last) = (Some(all.frame), Some(all.id));
     }
     let subscription = live.feed.subscribe(last.as_deref());
