@@ -10,6 +10,7 @@ import { parse } from "../../../src/warroom/assets/js/router.js";
 import * as range from "../../../src/warroom/assets/js/range.js";
 import { between, byState, plan, sorted, step } from "../../../src/warroom/assets/js/plan.js";
 import { markdown } from "../../../src/warroom/assets/js/export.js";
+import { decisive } from "../../../src/warroom/assets/js/deeds.js";
 import { tell } from "../../../src/warroom/assets/js/story.js";
 import { World } from "../mock/world.js";
 
@@ -24,6 +25,16 @@ test("what a reader would not see is shown, and what turns the text is taken apa
   assert.equal(visible("a\u202eb\u0000\u200b\n"), "a‹U+202E›b‹U+0000›‹U+200B›‹U+000A›");
   assert.equal(visible("Zürich 東京 😀"), "Zürich 東京 😀");
   assert.ok(visible(`e${"\u0301".repeat(500)}`).length < 10);
+});
+
+test("of several words on what was asked the first in time and for it counts, as for the actor", () => {
+  const event = (/** @type {string} */ event, /** @type {object} */ more) => /** @type {any} */ ({ event, hash: "a", at: 5, actor: "alice", ...more });
+  const asked = event("awaiting", { expires_at: 10 });
+  const of = (/** @type {any[]} */ ...events) => decisive(events)?.actor ?? null;
+  assert.equal(of(asked, event("approved", {}), event("rejected", { actor: "bob" })), "alice");
+  assert.equal(of(asked, event("approved", { hash: "b", actor: "mallory" }), event("rejected", {})), "alice");
+  assert.equal(of(asked, event("approved", { at: 11, actor: "late" })), null);
+  assert.equal(of(event("approved", { actor: "early" }), asked), null);
 });
 
 test("an id never becomes a step in a path", () => {

@@ -34,6 +34,17 @@ export const eventMood = (event) => EVENTS[event]?.mood ?? "calm";
 export const waited = (event) => ["awaiting", "approved", "rejected", "denied", "expired"].includes(event);
 
 /**
+ * The human's word that counts: the first one on what was asked, in time.
+ * @param {ActionEvent[]} events of one action, in order
+ */
+export function decisive(events) {
+  const place = events.findIndex(({ event }) => event === "awaiting");
+  if (place < 0) return undefined;
+  const { hash: meant, expires_at: end = -Infinity } = events[place];
+  return events.slice(place).find(({ event, hash, at }) => (event === "approved" || event === "rejected") && hash === meant && at <= end);
+}
+
+/**
  * An event in one line: "scale up: it helped", "page: held back (cool down)".
  * @param {ActionEvent} event
  */

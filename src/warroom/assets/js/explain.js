@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { fill, h, say, time } from "./dom.js";
 import { count, moment, span, words } from "./format.js";
+import { table } from "./lists.js";
 import { bdi, visible, visibleLines } from "./text.js";
 
 /** @typedef {import("./contract.d.ts").Explanation} Explanation */
@@ -71,16 +72,6 @@ function plain(value) {
 }
 
 /**
- * @param {string[]} names
- * @param {(Node | string)[][]} rows
- */
-function grid(names, rows) {
-  return h("div.scroll", { tabindex: 0, role: "region", "aria-label": "Table" }, h("table", null,
-    h("thead", null, h("tr", null, ...names.map((name) => h("th", { scope: "col" }, bdi(words(name)))))),
-    h("tbody", null, ...rows.map((cells) => h("tr", null, ...cells.map((cell, i) => h("td", { "data-name": words(names[i]) }, cell)))))));
-}
-
-/**
  * What the vault keeps of it; nothing where the server has no vault to look into.
  * @param {string} id
  * @param {AbortSignal} signal
@@ -109,9 +100,9 @@ export function vaultBox(id, signal) {
 function vaulted({ origin, entries, checkpoint, damage = [] }) {
   const facts = Object.entries(checkpoint ?? {}).map(([name, value]) => h("div", null, h("dt", null, bdi(words(name))), h("dd", null, bdi(plain(value), 200))));
   return [
-    h("p.note", null, "Kept by ", bdi(origin), ", where nothing can be changed without being noticed."),
+    h("p.note", null, "Kept by ", bdi(origin), ", byte for byte."),
     damage.length > 0 && h("p.error", null, "Something may be missing, for not all of it could be read: ", bdi(damage.join("; "), 400)),
-    entries.length ? grid(["At", "Event", "Record", "Position", "Command"], entries.map(({ topic, partition, offset, position, event, at }) => {
+    entries.length ? table(["At", "Event", "Record", "Position", "Command"], entries.map(({ topic, partition, offset, position, event, at }) => {
       const record = `${topic}/${partition}/${offset}`;
       return [time(at, moment(at), "local time"), bdi(words(event)), bdi(record), count(position), h("code", null, bdi(`ops dta show ${record}`))];
     })) : h("p.note", null, "Nothing of it has been archived yet."),

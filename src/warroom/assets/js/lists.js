@@ -1,6 +1,6 @@
 // @ts-check
 // Lists of incidents and of actions, as tables that read well on a phone too.
-import { basisWords, callWords, eventMood, eventWord, waited } from "./deeds.js";
+import { basisWords, callWords, decisive, eventMood, eventWord, waited } from "./deeds.js";
 import { h, time } from "./dom.js";
 import { about, count, moment, num, share, span, words } from "./format.js";
 import { shape } from "./look.js";
@@ -50,26 +50,23 @@ export function deedRows(deeds) {
 function reasonOf({ state, reason, events }) {
   const why = events.findLast((event) => event.event === state)?.why;
   // Whoever decided said so in words of their own: see below.
-  if (!reason || (waited(state) && word(events))) return "";
+  if (!reason || (waited(state) && decisive(events))) return "";
   return h("small", null, ": ", bdi(words(reason)), why && ", ", why && bdi(why, 200),
     state === "awaiting" && h("span", null, " ", h("a", { href: "#/approvals" }, "Decide")));
 }
 
 /** A human's word on it, if there was one: whose, and why. @param {Deed} deed */
 function wordOf({ events }) {
-  const said = word(events);
+  const said = decisive(events);
   if (!said) return "";
   return h("small.said", null, `${said.event === "approved" ? "approved" : "denied"} by `, bdi(said.actor, 60), said.reason && ": ", said.reason && bdi(said.reason, 200));
 }
-
-/** Of several the first counts. @param {import("./contract.d.ts").ActionEvent[]} events */
-const word = (events) => events.find((event) => event.event === "approved" || event.event === "rejected");
 
 /**
  * @param {string[]} names
  * @param {(Node | string)[][]} rows
  */
-function table(names, rows) {
+export function table(names, rows) {
   return h("div.scroll", { tabindex: 0, role: "region", "aria-label": "Table" }, h("table", null,
     h("thead", null, h("tr", null, ...names.map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", null, ...rows.map((cells) => h("tr", null, ...cells.map((cell, i) => h("td", { "data-name": names[i] }, cell)))))));
