@@ -115,8 +115,8 @@ fn told(goal: &BTreeMap<String, String>) -> String {
 mod tests {
     use super::*;
     use crate::actors::role::AskedBy;
+    use crate::model::ActionId;
     use crate::model::action::Word;
-    use crate::model::{ActionId, IncidentId};
 
     const UNTIL: i64 = 1_000;
 
@@ -126,19 +126,7 @@ mod tests {
     }
 
     fn event(kind: ActionKind) -> ActionEvent {
-        let incident: IncidentId = "scanner.1".parse().unwrap();
-        ActionEvent {
-            kind,
-            action_id: ActionId::of(&incident, 1, 1),
-            service: incident.service.clone(),
-            incident,
-            verb: "scale_up".to_owned(),
-            actor: "autoscaler".to_owned(),
-            at: 0,
-            target: Some("deployment scanner".to_owned()),
-            attempt: 1,
-            dry_run: false,
-        }
+        ActionEvent::scaling(kind, 0)
     }
 
     fn task() -> Task {

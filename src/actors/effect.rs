@@ -145,28 +145,11 @@ pub fn unseen() -> ActionKind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::IncidentId;
-
-    fn event(kind: ActionKind, at: i64) -> ActionEvent {
-        let incident: IncidentId = "scanner.1".parse().unwrap();
-        ActionEvent {
-            kind,
-            action_id: ActionId::of(&incident, 1, 1),
-            service: incident.service.clone(),
-            incident,
-            verb: "scale_up".to_owned(),
-            actor: "autoscaler".to_owned(),
-            at,
-            target: Some("deployment scanner".to_owned()),
-            attempt: 1,
-            dry_run: false,
-        }
-    }
 
     fn of(args: &[(&str, &str)]) -> Option<Task> {
         let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let started = event(ActionKind::Started { goal: terms(&args) }, 1_000_000);
-        let done = event(ActionKind::Done { detail: BTreeMap::new() }, 1_001_000);
+        let started = ActionEvent::scaling(ActionKind::Started { goal: terms(&args) }, 1_000_000);
+        let done = ActionEvent::scaling(ActionKind::Done { detail: BTreeMap::new() }, 1_001_000);
         task(&done, &started)
     }
 

@@ -333,6 +333,12 @@ mod tests {
         let mut failed: Vec<_> = receipt.failed.iter().map(|failure| failure.index).collect();
         failed.sort_unstable();
         assert_eq!(failed, [7, 8], "{receipt:?}");
+        // The client's thread has told of the last record, and lets go of the parcel in its own time.
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        while Arc::strong_count(&parcel) > 1 {
+            assert!(std::time::Instant::now() < deadline, "the client keeps the parcel");
+            std::thread::yield_now();
+        }
         drop(parcel);
         assert_eq!(courier.load(), (0, 0));
     }

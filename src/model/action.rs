@@ -278,6 +278,26 @@ impl ActionKind {
 }
 
 #[cfg(test)]
+impl ActionEvent {
+    /// What the tests of all rooms are about: the first call of `scanner.1`, of the autoscaler, at `at` ms.
+    pub fn scaling(kind: ActionKind, at: i64) -> Self {
+        let incident: IncidentId = "scanner.1".parse().unwrap();
+        Self {
+            kind,
+            action_id: ActionId::of(&incident, 1, 1),
+            service: incident.service.clone(),
+            incident,
+            verb: "scale_up".to_owned(),
+            actor: "autoscaler".to_owned(),
+            at,
+            target: Some("deployment scanner".to_owned()),
+            attempt: 1,
+            dry_run: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -304,24 +324,13 @@ mod tests {
     }
 
     fn awaiting() -> ActionEvent {
-        let incident: IncidentId = "scanner.3".parse().unwrap();
+        let incident: IncidentId = "scanner.1".parse().unwrap();
         let goal = [("from", "4"), ("to", "6"), ("uid", "u"), ("resource_version", "7")];
         let goal: BTreeMap<_, _> = goal.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let action_id = ActionId::of(&incident, 1, 1);
         let hash = Proposal::hash_of(&action_id, "scale_up", "deployment scanner", &goal);
         let (reason, why) = ("budget_incident".to_owned(), "it has had its 3".to_owned());
-        ActionEvent {
-            kind: ActionKind::Awaiting(Proposal { reason, why, goal, hash, expires_at: 100 }),
-            action_id,
-            service: incident.service.clone(),
-            incident,
-            verb: "scale_up".to_owned(),
-            actor: "autoscaler".to_owned(),
-            at: 5,
-            target: Some("deployment scanner".to_owned()),
-            attempt: 1,
-            dry_run: false,
-        }
+        ActionEvent::scaling(ActionKind::Awaiting(Proposal { reason, why, goal, hash, expires_at: 100 }), 5)
     }
 
     #[test]

@@ -319,19 +319,7 @@ mod tests {
     }
 
     fn note(facts: &mut Facts, kind: ActionKind, at: i64) {
-        let event = ActionEvent {
-            kind,
-            action_id: ActionId::of(&incident(), 1, 1),
-            incident: incident(),
-            service: incident().service,
-            verb: "scale_up".to_owned(),
-            actor: "autoscaler".to_owned(),
-            at,
-            target: Some("deployment scanner".to_owned()),
-            attempt: 1,
-            dry_run: false,
-        };
-        facts.note(None, &codec::action::encode(&event)).unwrap();
+        facts.note(None, &codec::action::encode(&ActionEvent::scaling(kind, at))).unwrap();
     }
 
     #[test]

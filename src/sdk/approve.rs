@@ -227,18 +227,7 @@ mod tests {
         let goal: BTreeMap<_, _> = goal.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let hash = Proposal::hash_of(&action_id, "scale_up", "deployment scanner", &goal);
         let (reason, why) = ("budget_incident".to_owned(), "it has had its 3 actions".to_owned());
-        ActionEvent {
-            kind: ActionKind::Awaiting(Proposal { reason, why, goal, hash, expires_at: UNTIL }),
-            action_id,
-            service: incident.service.clone(),
-            incident,
-            verb: "scale_up".to_owned(),
-            actor: "autoscaler".to_owned(),
-            at: 7,
-            target: Some("deployment scanner".to_owned()),
-            attempt: 1,
-            dry_run: false,
-        }
+        ActionEvent::scaling(ActionKind::Awaiting(Proposal { reason, why, goal, hash, expires_at: UNTIL }), 7)
     }
 
     fn word(is_yes: bool, who: &str, at: i64) -> ActionEvent {
