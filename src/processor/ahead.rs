@@ -1,11 +1,12 @@
 //! Looking ahead: the series of the readings to come are fetched into the cache before the first of them is stepped.
 //!
 //! With 10,000 series nearly every line of memory that a reading touches is a miss, and one leads to the next: names,
-//! service, series, its rings. One after the other that costs several times what the arithmetic does; asked for in
-//! groups the misses overlap. It changes nothing that is decided.
+//! front; and now and then, when those that wait are counted, service, series, its rings. One after the other that costs
+//! several times what the arithmetic does; asked for in groups the misses overlap. It changes nothing that is decided.
 
 use crate::model::reading::Reading;
 use crate::processor::core::Core;
+use crate::processor::front::Front;
 use crate::processor::index::Place;
 
 /// How many records are looked at together: the misses of so many overlap, and their lines stay until they are used.
@@ -17,14 +18,16 @@ impl Core {
         for (place, reading) in places.iter_mut().zip(records) {
             *place = reading.and_then(|reading| self.index.find(&reading.service, &reading.sensor));
         }
-        let places = || places.iter().flatten();
-        places().for_each(|place| fetch(&self.services[place.slot as usize]));
-        let series = |place: &Place| {
-            let active = self.services[place.slot as usize].active.as_ref()?;
-            active.series.get(place.sensor as usize)
+        let fronts = || places.iter().flatten().map(|place| &self.fronts[place.number()]);
+        fronts().for_each(fetch);
+        let full = || fronts().filter(|front| front.is_full());
+        full().for_each(|front| fetch(&self.services[front.slot as usize]));
+        let series = |front: &Front| {
+            let active = self.services[front.slot as usize].active.as_ref()?;
+            active.series.get(front.sensor as usize)
         };
-        places().filter_map(series).for_each(fetch);
-        places().filter_map(series).for_each(|series| series.tails().into_iter().for_each(fetch_at));
+        full().filter_map(series).for_each(fetch);
+        full().filter_map(series).for_each(|series| series.tails().into_iter().for_each(fetch_at));
     }
 }
 

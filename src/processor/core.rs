@@ -16,6 +16,7 @@ use crate::model::spec::Spec;
 use crate::model::state::{AheadRecord, Cut};
 use crate::model::{ServiceId, SpecHash};
 use crate::processor::cut::Published;
+use crate::processor::front::Front;
 use crate::processor::grid::Grid;
 use crate::processor::index::{Index, Place};
 use crate::processor::service::{Active, compatible};
@@ -40,6 +41,8 @@ pub struct Core {
     pub(super) services: Vec<Service>,
     /// The series of the active services.
     pub(super) index: Index,
+    /// One for each of them, in the order of their places.
+    pub(super) fronts: Vec<Front>,
     pub(super) grids: Vec<Grid>,
     /// The active services by id.
     pub(super) turns: Vec<Turn>,
@@ -61,6 +64,8 @@ pub(super) struct Service {
     turn: usize,
     /// Place in the core's `grids`, while it is active.
     grid: usize,
+    /// Place of the first of its series in the core's `fronts`, while it is active.
+    pub front: usize,
     /// What the last cut that wrote this service wrote; none if it must be written.
     pub published: Option<Published>,
     /// That may not be true any more.
@@ -153,6 +158,7 @@ impl Core {
             slots: BTreeMap::new(),
             services: Vec::new(),
             index: Index::default(),
+            fronts: Vec::new(),
             grids: Vec::new(),
             turns: Vec::new(),
             series: 0,
@@ -233,6 +239,9 @@ impl Core {
                 }
                 let service = &mut self.services[turn.slot as usize];
                 if let Some(active) = &mut service.active {
+                    if let Some(slo) = &active.spec.slo {
+                        self.fronts[service.front + slo.target].count_into(&mut active.series[slo.target], at);
+                    }
                     let evaluated = active.evaluate(at, &mut service.generation, events);
                     turn.wake = evaluated.wake;
                     service.changed |= evaluated.changed;
@@ -266,19 +275,12 @@ impl Core {
         self.due = self.grids.iter().filter_map(Grid::next_due).min().unwrap_or(i64::MAX);
     }
 
-    /// The active service in a slot, and the first instant that it has not evaluated.
-    pub(super) fn active_mut(&mut self, slot: usize) -> Option<(Option<i64>, &mut Active)> {
-        let service = &mut self.services[slot];
-        let active = service.active.as_mut()?;
-        Some((self.grids[service.grid].next, active))
-    }
-
-    /// After any change of what is active: index, instants and turns are made anew. Everybody's turn comes at the
-    /// next instant.
+    /// After any change of what is active, behind a cut: nothing waits. Index, fronts, instants and turns are made anew.
+    /// Everybody's turn comes at the next instant.
     pub(super) fn arrange(&mut self) {
         self.grids.clear();
         self.turns.clear();
-        self.series = 0;
+        self.fronts.clear();
         for &slot in self.slots.values() {
             let service = &mut self.services[slot];
             let Some(active) = &service.active else { continue };
@@ -288,13 +290,14 @@ impl Core {
                 self.grids.push(Grid::new(step_ms, lateness_ms, self.clock.now));
                 self.grids.len() - 1
             });
-            self.series += active.spec.sensors.len();
-            service.turn = self.turns.len();
-            self.turns.push(Turn { wake: i64::MIN, slot: slot as u32, grid: service.grid as u32 });
+            (service.turn, service.front) = (self.turns.len(), self.fronts.len());
+            let (slot, grid) = (slot as u32, service.grid as u32);
+            self.turns.push(Turn { wake: i64::MIN, slot, grid });
+            let series = (0..).zip(&active.series);
+            self.fronts.extend(series.map(|(sensor, series)| Front::of(series, slot, sensor, grid, active.over_limit)));
         }
-        let specs = self.services.iter().enumerate();
-        self.index =
-            Index::of(specs.filter_map(|(slot, service)| service.active.as_ref().map(|active| (slot, &*active.spec))));
+        self.series = self.fronts.len();
+        self.index = Index::of(self.specs().map(|spec| &**spec));
         self.find_due();
     }
 
@@ -305,25 +308,40 @@ impl Core {
             Body::Unreadable(reason) => return Outcome::Rejected(reason),
         };
         let Some(place) = place else { return self.judge_unknown(reading, record) };
-        let (slot, sensor) = (place.slot as usize, place.sensor as usize);
-        let service = &mut self.services[slot];
-        let Some(active) = &mut service.active else { return self.judge_unknown(reading, record) };
-        let next = self.grids[service.grid].next.unwrap_or(i64::MIN);
-        let series = &mut active.series[sensor];
-        series.seen = self.clock.now;
-        series.pending.touched = true;
-        match fault(reading, record.append_ms).map_or_else(|| active.count(reading, sensor, next), Err) {
-            Ok(counted) => {
-                if let Some(instant) = counted.stirs {
-                    service.changed = true;
-                    let turn = &mut self.turns[service.turn];
-                    turn.wake = turn.wake.min(instant);
-                }
-                self.note_ahead(reading.ts);
-                Outcome::Counted { late: counted.late }
-            }
-            Err(reason) => Outcome::Rejected(reason),
+        let front = &mut self.fronts[place.number()];
+        front.touch(self.clock.now);
+        if let Some(reason) = fault(reading, record.append_ms) {
+            return Outcome::Rejected(reason);
         }
+        let next = self.grids[front.grid as usize].next.unwrap_or(i64::MIN);
+        let counted = if front.keep(reading.ts, reading.value, next) {
+            Outcome::Counted { late: false }
+        } else {
+            self.count(place, reading, next)
+        };
+        if matches!(counted, Outcome::Counted { .. }) {
+            self.note_ahead(reading.ts);
+        }
+        counted
+    }
+
+    /// Counts a reading that may not wait, or judges that it is too late; those that wait for it go first.
+    fn count(&mut self, place: Place, reading: &Reading<'_>, next: i64) -> Outcome {
+        let front = &mut self.fronts[place.number()];
+        let (service, sensor) = (&mut self.services[front.slot as usize], front.sensor as usize);
+        // Only what is active is in the index.
+        let Some(active) = &mut service.active else { return Outcome::Rejected(RejectReason::UnknownService) };
+        front.count_into(&mut active.series[sensor], next);
+        let counted = match active.count(reading, sensor, next) {
+            Ok(counted) => counted,
+            Err(reason) => return Outcome::Rejected(reason),
+        };
+        if let Some(instant) = counted.stirs {
+            service.changed = true;
+            let turn = &mut self.turns[service.turn];
+            turn.wake = turn.wake.min(instant);
+        }
+        Outcome::Counted { late: counted.late }
     }
 
     /// A record of no series that is registered here: what is known has a good name and is at home.

@@ -75,13 +75,19 @@ impl Core {
         let mut rollups = Vec::new();
         for turn in &self.turns {
             let next = self.grids[turn.grid as usize].next;
-            let Some(active) = &mut self.services[turn.slot as usize].active else { continue };
-            for (sensor, series) in active.series.iter_mut().enumerate() {
-                if let Some(mut rollup) = series.cut(next) {
-                    rollup.service = active.spec.id.shared();
-                    rollup.sensor = active.spec.sensors[sensor].name.clone();
-                    rollup.cut_position = position;
-                    rollup.cut_clock = clock.unwrap_or(0);
+            let service = &mut self.services[turn.slot as usize];
+            let Some(active) = &mut service.active else { continue };
+            let fronts = &mut self.fronts[service.front..];
+            for ((sensor, series), front) in active.spec.sensors.iter().zip(&mut active.series).zip(fronts) {
+                if front.take_touched() {
+                    front.count_into(series, next.unwrap_or(i64::MIN));
+                    let rollup = Rollup {
+                        service: active.spec.id.shared(),
+                        sensor: sensor.name.clone(),
+                        cut_position: position,
+                        cut_clock: clock.unwrap_or(0),
+                        ..series.cut(next)
+                    };
                     split(rollup, &mut rollups);
                 }
             }
@@ -193,9 +199,12 @@ impl Core {
 
     fn take_back(&mut self, rollup: &Rollup) {
         let Some(place) = self.index.find(&rollup.service, &rollup.sensor) else { return };
-        let Some((next, active)) = self.active_mut(place.slot as usize) else { return };
+        let front = &mut self.fronts[place.number()];
+        let Some(active) = &mut self.services[front.slot as usize].active else { return };
         if rollup.cut_position > active.windows_from {
-            active.series[place.sensor as usize].restore(rollup, next);
+            let series = &mut active.series[front.sensor as usize];
+            series.restore(rollup, self.grids[front.grid as usize].next);
+            front.seen = series.seen;
         }
     }
 }

@@ -9,13 +9,14 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::model::spec::Spec;
 
-/// Where a series is.
+/// Which of the partition's series, counted over its active services by id and over their sensors as in the spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Of its service.
-    pub slot: u32,
-    /// Of its sensor in the spec.
-    pub sensor: u32,
+pub struct Place(u32);
+
+impl Place {
+    pub(super) fn number(self) -> usize {
+        self.0 as usize
+    }
 }
 
 /// See the module.
@@ -23,57 +24,78 @@ pub struct Place {
 pub(super) struct Index {
     table: HashTable<Entry>,
     hasher: DefaultHashBuilder,
-    /// The names one after the other: service, sensor, service, sensor, ...
-    names: Vec<u8>,
+    /// The names that are too long for their entries.
+    long: Vec<u8>,
 }
 
+/// Names up to this length together, bytes, lie in the entry: it is one line of memory, and no other is looked at.
+const SHORT: usize = 58;
+
+#[repr(align(64))]
 struct Entry {
-    /// Where in `names` they begin.
-    begin: usize,
-    service_length: u16,
-    sensor_length: u16,
     place: Place,
+    /// Names of specs are at most 128 and 255 bytes long.
+    service_length: u8,
+    sensor_length: u8,
+    /// Service and sensor, one after the other; if they are too long, where in `long` they begin.
+    names: [u8; SHORT],
 }
 
 impl Entry {
+    fn new(service: &[u8], sensor: &[u8], place: Place, long: &mut Vec<u8>) -> Self {
+        let length = service.len() + sensor.len();
+        let mut names = [0; SHORT];
+        if let Some(short) = names.get_mut(..length) {
+            short[..service.len()].copy_from_slice(service);
+            short[service.len()..].copy_from_slice(sensor);
+        } else {
+            names[..8].copy_from_slice(&long.len().to_le_bytes());
+            long.extend_from_slice(service);
+            long.extend_from_slice(sensor);
+        }
+        Self { place, service_length: service.len() as u8, sensor_length: sensor.len() as u8, names }
+    }
+
     /// Service and sensor.
-    fn of<'a>(&self, names: &'a [u8]) -> (&'a [u8], &'a [u8]) {
-        let middle = self.begin + usize::from(self.service_length);
-        (&names[self.begin..middle], &names[middle..middle + usize::from(self.sensor_length)])
+    #[inline]
+    fn names<'a>(&'a self, long: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let (service, sensor) = (usize::from(self.service_length), usize::from(self.sensor_length));
+        let both = self.names.get(..service + sensor).unwrap_or_else(|| {
+            let [a, b, c, d, e, f, g, h, ..] = self.names;
+            let begin = usize::from_le_bytes([a, b, c, d, e, f, g, h]);
+            &long[begin..begin + service + sensor]
+        });
+        both.split_at(service)
     }
 }
 
 impl Index {
-    /// All series of `specs`, each with the slot of its service.
-    pub fn of<'a>(specs: impl Iterator<Item = (usize, &'a Spec)>) -> Self {
+    /// All series of `specs`, which come in the order of their places.
+    pub fn of<'a>(specs: impl Iterator<Item = &'a Spec>) -> Self {
         let mut index = Self::default();
-        for (slot, spec) in specs {
-            for (sensor, declared) in spec.sensors.iter().enumerate() {
-                let place = Place { slot: slot as u32, sensor: sensor as u32 };
-                index.insert(spec.id.as_str().as_bytes(), declared.name.as_bytes(), place);
+        for spec in specs {
+            for sensor in &spec.sensors {
+                index.insert(spec.id.as_str().as_bytes(), sensor.name.as_bytes());
             }
         }
         index
     }
 
-    fn insert(&mut self, service: &[u8], sensor: &[u8], place: Place) {
-        let begin = self.names.len();
-        self.names.extend_from_slice(service);
-        self.names.extend_from_slice(sensor);
-        // Names of specs are at most 128 and 255 bytes long.
-        let entry = Entry { begin, service_length: service.len() as u16, sensor_length: sensor.len() as u16, place };
-        let (hasher, names) = (&self.hasher, &self.names);
+    fn insert(&mut self, service: &[u8], sensor: &[u8]) {
+        let entry = Entry::new(service, sensor, Place(self.table.len() as u32), &mut self.long);
+        let (hasher, long) = (&self.hasher, &self.long);
         self.table.insert_unique(hash(hasher, service, sensor), entry, |entry| {
-            let (service, sensor) = entry.of(names);
+            let (service, sensor) = entry.names(long);
             hash(hasher, service, sensor)
         });
     }
 
     /// The place of a series, if it is registered.
+    #[inline]
     pub fn find(&self, service: &str, sensor: &str) -> Option<Place> {
         let (service, sensor) = (service.as_bytes(), sensor.as_bytes());
         let hash = hash(&self.hasher, service, sensor);
-        self.table.find(hash, |entry| entry.of(&self.names) == (service, sensor)).map(|entry| entry.place)
+        self.table.find(hash, |entry| entry.names(&self.long) == (service, sensor)).map(|entry| entry.place)
     }
 }
 
@@ -83,6 +105,7 @@ impl std::fmt::Debug for Index {
     }
 }
 
+#[inline]
 fn hash(hasher: &DefaultHashBuilder, service: &[u8], sensor: &[u8]) -> u64 {
     let mut state = hasher.build_hasher();
     state.write(service);
@@ -94,19 +117,32 @@ fn hash(hasher: &DefaultHashBuilder, service: &[u8], sensor: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
+    fn of(services: &[&str], sensors: &str) -> Index {
+        let parse = |id: &&str| {
+            let text = format!("id: {id}\nowner: o\nsensors: [{sensors}]\n");
+            crate::spec::parse(&text).unwrap().spec
+        };
+        let specs: Vec<Spec> = services.iter().map(parse).collect();
+        Index::of(specs.iter())
+    }
+
     #[test]
     fn names_are_found_whole_and_apart() {
-        let specs: Vec<Spec> = ["ab", "a"]
-            .map(|id| {
-                let text = format!("id: {id}\nowner: o\nsensors: [{{name: c}}, {{name: bc}}]\n");
-                crate::spec::parse(&text).unwrap().spec
-            })
-            .into();
-        let index = Index::of(specs.iter().enumerate());
-        let place = |slot, sensor| Some(Place { slot, sensor });
-        assert_eq!(index.find("ab", "c"), place(0, 0));
-        assert_eq!(index.find("a", "bc"), place(1, 1));
-        assert_eq!(index.find("a", "c"), place(1, 0));
+        let index = of(&["ab", "a"], "{name: c}, {name: bc}");
+        let found = [("ab", "c"), ("ab", "bc"), ("a", "c"), ("a", "bc")].map(|(a, b)| index.find(a, b));
+        assert_eq!(found, [0, 1, 2, 3].map(|number| Some(Place(number))));
         assert_eq!((index.find("abc", ""), index.find("", "abc"), index.find("b", "c")), (None, None, None));
+    }
+
+    #[test]
+    fn names_may_be_longer_than_a_line() {
+        let services: Vec<String> = (0..40).map(|n| "s".repeat(20 + n)).collect();
+        let services: Vec<&str> = services.iter().map(String::as_str).collect();
+        let sensor = "t".repeat(30);
+        let index = of(&services, &format!("{{name: {sensor}}}"));
+        for (number, service) in services.iter().enumerate() {
+            assert_eq!(index.find(service, &sensor), Some(Place(number as u32)));
+        }
+        assert_eq!(index.find(&"s".repeat(60), &sensor), None);
     }
 }

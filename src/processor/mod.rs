@@ -12,6 +12,7 @@ mod cut;
 mod error;
 pub mod evidence;
 pub mod explain;
+mod front;
 mod gap;
 mod grid;
 mod group;

@@ -1,5 +1,6 @@
 //! One series of a registered service: its readings, as far as they can still matter, and what came since the last
-//! cut. Pure; called by `service` for every reading that is counted, and by `cut`.
+//! cut. Pure; called by `service` for readings that are counted at once, by `front` for those that have waited, and by
+//! `cut`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use crate::model::reading::{Reading, RejectReason};
 use crate::model::spec::{Condition, Slo, Spec};
 use crate::model::state::{Rollup, RollupPane};
+use crate::processor::front::Waiting;
 use crate::window::digest::{self, Sketch, Sketches};
 use crate::window::latest::{Attributes, Latest};
 use crate::window::panes::{Counters, Panes};
@@ -30,12 +32,12 @@ pub(super) struct Series {
 /// What the spec asks of a series: all that is needed to count a reading.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Role {
-    step_ms: i64,
+    pub step_ms: i64,
     window_ms: i64,
     keep_ms: i64,
     /// The SLO is about it.
     pub is_target: bool,
-    threshold: f64,
+    pub threshold: f64,
     recover_threshold: f64,
     /// A cause compares its latest reading.
     pub is_compared: bool,
@@ -63,6 +65,11 @@ impl Role {
             is_event: spec.sensors[sensor].is_event,
             keeps_attributes: any(&is_compared) || any(&is_awaited),
         }
+    }
+
+    /// Is a reading in time that is not over the threshold of no consequence before the next instant?
+    pub fn can_wait(&self) -> bool {
+        !(self.is_compared || self.is_event || self.keeps_attributes)
     }
 
     /// Does anything look back at its readings?
@@ -117,12 +124,39 @@ impl Series {
             self.latest.note(end, ts, value, attributes.clone(), settled);
         }
         let late = ts <= settled;
-        self.pending.count(end, counters, ts, value, late);
+        self.pending.note(ts, value, late);
+        self.pending.count(end, counters);
         let stirs = (counters.over > 0 || role.is_compared).then(|| end.max(next));
         Ok(Counted { late, stirs, attributes })
     }
 
-    /// The memory that the next reading will touch, beside the series itself.
+    /// Counts readings that have waited, in the order in which they came: none is late, none over the threshold.
+    pub fn count_waiting(&mut self, mut waiting: &[Waiting], next: i64) {
+        let (role, settled) = (self.role, next.saturating_sub(self.role.step_ms));
+        while let Some(first) = waiting.first() {
+            let end = round_up(first.ts, role.step_ms);
+            let others = waiting.iter().position(|reading| !(end - role.step_ms < reading.ts && reading.ts <= end));
+            let (step, rest) = waiting.split_at(others.unwrap_or(waiting.len()));
+            waiting = rest;
+            let mut counters = Counters::default();
+            for reading in step {
+                counters.add(Counters::one(false, reading.value > role.recover_threshold));
+                self.pending.note(reading.ts, reading.value, false);
+            }
+            self.pending.count(end, counters);
+            if role.is_target {
+                self.panes.count(end, counters);
+            }
+            // Of equals the later.
+            if role.matters()
+                && let Some(last) = step.iter().max_by_key(|reading| reading.ts)
+            {
+                self.latest.note(end, last.ts, last.value, None, settled);
+            }
+        }
+    }
+
+    /// The memory that the next reading to be counted will touch, beside the series itself.
     pub fn tails(&self) -> [*const u8; 3] {
         let Pending { values, panes, .. } = &self.pending;
         [self.panes.tail(), end_of(values), end_of(panes)]
@@ -135,12 +169,9 @@ impl Series {
         digest::estimate(digests, f64::from(slo.objective_ppm) / 1e6)
     }
 
-    /// The series' part of a cut, what came since the last one, if anything did: nothing is pending then. The names
-    /// and the cut are the caller's to write. `next` is the first instant not yet evaluated, if there is any.
-    pub fn cut(&mut self, next: Option<i64>) -> Option<Rollup> {
-        if !std::mem::take(&mut self.pending.touched) {
-            return None;
-        }
+    /// The series' part of a cut, what came since the last one: nothing is pending then. The names and the cut are the
+    /// caller's to write. `next` is the first instant not yet evaluated, if there is any.
+    pub fn cut(&mut self, next: Option<i64>) -> Rollup {
         let settled = self.settle(next);
         let mut rollup = Rollup {
             late: self.pending.late,
@@ -154,7 +185,7 @@ impl Series {
         rollup.panes = self.pending.panes.clone();
         rollup.latest = self.latest.publish(settled);
         self.pending.clear();
-        Some(rollup)
+        rollup
     }
 
     /// Takes back what an earlier cut published, in the order of the cuts.
@@ -209,7 +240,6 @@ fn end_of<T>(list: &[T]) -> *const u8 {
 /// What came since the last cut. Written when a reading is judged, ends with the next cut.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    pub touched: bool,
     /// In offset order.
     values: Vec<f64>,
     late: u64,
@@ -221,7 +251,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    fn count(&mut self, end: i64, counters: Counters, ts: i64, value: f64, late: bool) {
+    fn note(&mut self, ts: i64, value: f64, late: bool) {
         if self.values.is_empty() {
             (self.first_ts, self.last_ts, self.last) = (ts, ts, value);
         }
@@ -231,6 +261,9 @@ impl Pending {
         }
         self.late += u64::from(late);
         self.values.push(value);
+    }
+
+    fn count(&mut self, end: i64, counters: Counters) {
         match place_of(self.panes.iter().map(|pane| pane.end), end) {
             Ok(at) => {
                 let pane = &mut self.panes[at];
