@@ -11,12 +11,12 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, Divan};
 use hms_ops::codec;
 use hms_ops::codec::ids::Ids;
-use hms_ops::codec::reading::{decode_by, decode_with_any_name};
+use hms_ops::codec::reading::decode_with_any_name;
 use hms_ops::model::ids::home_partition;
 use hms_ops::model::reading::{Attributes, Reading};
 use hms_ops::model::state::Rollup;
 use hms_ops::processor::ahead::GROUP;
-use hms_ops::processor::core::{Body, CUT_MS, Core, Effects, Outcome, Record, SpecChange};
+use hms_ops::processor::core::{Body, CUT_MS, Core, Effects, Elsewhere, Outcome, Record, SpecChange};
 use hms_ops::spec;
 use hms_ops::window::digest::{Sketch, estimate};
 use hms_ops::window::panes::{Counters, Panes};
@@ -60,7 +60,7 @@ mod decode {
     fn each(bencher: Bencher, values: Vec<Vec<u8>>) {
         bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
             for value in black_box(&values) {
-                let _ = black_box(decode_with_any_name(Some(b"scanner-000017"), Some(value), 0, BEGIN));
+                let _ = black_box(decode_with_any_name(Ids::NONE, Some(b"scanner-000017"), Some(value), BEGIN));
             }
         });
     }
@@ -80,7 +80,7 @@ mod decode {
         assert_eq!(values[0].len(), 54);
         bencher.counter(ItemsCount::new(values.len())).bench_local(|| {
             for value in black_box(&values) {
-                let _ = black_box(decode_by(&ids, Some(b"scanner-000017"), Some(value), 0, BEGIN));
+                let _ = black_box(decode_with_any_name(&ids, Some(b"scanner-000017"), Some(value), BEGIN));
             }
         });
     }
@@ -218,7 +218,12 @@ impl Fleet {
                 for (reading, place) in group.iter_mut().zip(places) {
                     (reading.ts, reading.value) = (self.now - 20, value(self.count));
                     let body = Body::Reading(reading);
-                    let record = Record { offset: self.count as i64, append_ms: self.now, body, forwarded: false };
+                    let record = Record {
+                        offset: self.count as i64,
+                        append_ms: self.now,
+                        body,
+                        elsewhere: Elsewhere::default(),
+                    };
                     if !self.effects.cuts.is_empty() && self.now % CUT_MS == 0 {
                         self.effects.clear();
                     }

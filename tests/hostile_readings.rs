@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hms_ops::codec::reading::{
-    MAX_RECORD_LENGTH, MAX_VALUE_LENGTH, decode, decode_with_any_name, decode_with_headers, encode, headers_length,
-};
+use hms_ops::codec::ids::Ids;
+use hms_ops::codec::reading::{MAX_MOVED_LENGTH, MAX_VALUE_LENGTH, decode, decode_with_any_name, encode, is_movable};
+use hms_ops::model::ids::home_partition;
 use hms_ops::model::reading::Reading;
 use hms_ops::model::reading::RejectReason::{self, *};
-use hms_ops::processor::core::{Body, Core, Effects, Outcome, Record, SpecChange};
+use hms_ops::processor::core::{Body, Core, Effects, Elsewhere, Outcome, Record, SpecChange};
 use proptest::prelude::*;
 
 const APPENDED: i64 = 1_700_000_000_000;
@@ -66,19 +66,35 @@ fn what_is_not_finite_is_refused_and_what_is_large_counts() {
 }
 
 #[test]
-fn a_record_that_could_not_be_forwarded_is_too_large_wherever_it_lies() {
+fn a_record_is_moved_if_all_of_it_is_short_enough() {
     let value = avro(|_| {});
-    let taken = |key: &[u8], headers: &[(&str, Option<&[u8]>)]| {
-        let length = headers_length(headers.iter().copied());
-        decode_with_headers(Some(key), Some(&value), length, APPENDED).map(drop)
-    };
-    let rest = MAX_RECORD_LENGTH - value.len();
-    assert_eq!(taken(&vec![b'k'; rest], &[]), Ok(()));
-    assert_eq!(taken(&vec![b'k'; rest + 1], &[]), Err(TooLarge));
+    let movable =
+        |key: &[u8], headers: &[(&str, Option<&[u8]>)]| is_movable(Some(key), Some(&value), headers.iter().copied());
+    let rest = MAX_MOVED_LENGTH - value.len();
+    assert!(movable(&vec![b'k'; rest], &[]));
+    assert!(!movable(&vec![b'k'; rest + 1], &[]));
     let weight = vec![0; rest - 22];
-    assert_eq!(taken(b"", &[("weight", Some(&weight))]), Ok(()));
-    assert_eq!(taken(b"k", &[("weight", Some(&weight))]), Err(TooLarge));
-    assert_eq!(taken(b"", &vec![("", None); 5_000]), Err(TooLarge), "empty headers are not nothing");
+    assert!(movable(b"", &[("weight", Some(&weight))]));
+    assert!(!movable(b"k", &[("weight", Some(&weight))]));
+    assert!(!movable(b"", &vec![("", None); 5_000]), "empty headers are not nothing");
+}
+
+#[test]
+fn what_cannot_be_moved_to_its_home_is_too_large_and_what_is_at_home_need_not_be_moved() {
+    let judged = |service: &'static str, partition, elsewhere| {
+        let reading = Reading { service: service.into(), sensor: "q".into(), ..reading() };
+        let record = Record { offset: 0, append_ms: APPENDED, body: Body::Reading(&reading), elsewhere };
+        core(partition).step(record, &mut Effects::default())
+    };
+    let home = home_partition("stranger", PARTITIONS);
+    let away = (home + 1) % PARTITIONS;
+    assert_eq!(judged("stranger", away, Elsewhere::Forward), Outcome::Forwarded { home });
+    assert_eq!(judged("stranger", away, Elsewhere::Refuse), Outcome::Rejected(TooLarge));
+    assert_eq!(judged("stranger", away, Elsewhere::Stay), Outcome::Rejected(UnknownService));
+    for elsewhere in [Elsewhere::Forward, Elsewhere::Stay, Elsewhere::Refuse] {
+        assert_eq!(judged("stranger", home, elsewhere), Outcome::Rejected(UnknownService));
+        assert!(matches!(judged("s", home, elsewhere), Outcome::Counted { .. }));
+    }
 }
 
 #[test]
@@ -328,16 +344,16 @@ proptest! {
     fn the_core_judges_names_as_the_decoder_does(
         value in prop_oneof![mutilated(), named()],
         key in prop::sample::select(vec![None, Some(&b"s"[..]), Some(b"a b"), Some(b"\xff")]),
-        forwarded: bool,
+        elsewhere in prop::sample::select(vec![Elsewhere::Forward, Elsewhere::Stay, Elsewhere::Refuse]),
         partition in 0..PARTITIONS,
     ) {
         let outcome = |reading: Result<Reading<'_>, RejectReason>| {
             let body = reading.as_ref().map_or_else(|reason| Body::Unreadable(*reason), Body::Reading);
-            core(partition).step(Record { offset: 0, append_ms: APPENDED, body, forwarded }, &mut Effects::default())
+            core(partition).step(Record { offset: 0, append_ms: APPENDED, body, elsewhere }, &mut Effects::default())
         };
         let judged = outcome(decode(key, Some(&value), APPENDED));
-        prop_assert_eq!(outcome(decode_with_any_name(key, Some(&value), 0, APPENDED)), judged);
+        prop_assert_eq!(outcome(decode_with_any_name(Ids::NONE, key, Some(&value), APPENDED)), judged);
         let is_forwarded = matches!(judged, Outcome::Forwarded { .. });
-        prop_assert!(!(is_forwarded && forwarded));
+        prop_assert!(elsewhere == Elsewhere::Forward || !is_forwarded);
     }
 }

@@ -181,7 +181,7 @@ fn run_topic(spec: &Arc<Spec>, topic: &str, connect: &Connect) -> anyhow::Result
             Next::Record(message) => {
                 let append = message.timestamp().ms().unwrap_or(0);
                 let (ids, value) = (frames.of(message.bytes())?, message.bytes());
-                match codec::reading::decode_by(ids, message.key(), value, 0, append) {
+                match codec::reading::decode_with_any_name(ids, message.key(), value, append) {
                     Ok(reading) if reading.service == spec.id.as_str() && reading.is_named_well() => {
                         backtest.reading(append, &reading);
                     }

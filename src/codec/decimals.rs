@@ -1,23 +1,35 @@
 //! Values of sensors are decimals as a rule: 31.2, 0.417. As whole numbers of tenths or thousandths they take two or
 //! three bytes instead of eight, and come back to the last bit. Called by `state` for the values of a rollup.
 
+use smallvec::SmallVec;
+
 /// 10 to the number of decimals, as far as they are tried.
 const POWERS: [f64; 7] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
 /// Whole numbers below this are exact in a double, also times a power.
 const LIMIT: f64 = 1e15;
 
-/// With how many decimals all of `values` can be written, if they can.
-pub fn of(values: &[f64]) -> Option<usize> {
-    let enough = |least, value: &f64| (least..POWERS.len()).find(|decimals| whole(*value, *decimals).is_some());
-    let decimals = values.iter().try_fold(0, enough)?;
-    // With the decimals of a later one a large one may be too large.
-    values.iter().all(|value| whole(*value, decimals).is_some()).then_some(decimals)
+/// As many as a rollup has as a rule, and no allocation for them.
+pub type Wholes = SmallVec<[i64; 32]>;
+
+/// `values` as whole numbers of their last decimal, and how many decimals that are, the same for all; none if they cannot
+/// be written so.
+pub fn split(values: &[f64]) -> Option<(usize, Wholes)> {
+    let (mut decimals, mut wholes) = (0, Wholes::new());
+    loop {
+        wholes.extend(values.iter().map_while(|value| whole(*value, decimals)));
+        let Some(odd) = values.get(wholes.len()) else { return Some((decimals, wholes)) };
+        // With the decimals of a later one a large one may be too large: then none are enough for it.
+        decimals = (decimals + 1..POWERS.len()).find(|decimals| whole(*odd, *decimals).is_some())?;
+        wholes.clear();
+    }
 }
 
 /// The value as a whole number of its last decimal, if that gives it back to the last bit.
-pub fn whole(value: f64, decimals: usize) -> Option<i64> {
-    let scaled = (value * POWERS.get(decimals)?).round();
-    let whole = (scaled.abs() < LIMIT).then_some(scaled as i64)?;
+#[inline]
+fn whole(value: f64, decimals: usize) -> Option<i64> {
+    let scaled = value * POWERS.get(decimals)?;
+    // Rounded without a call; what does not lie next to a whole number does not come back in either case.
+    let whole = (scaled.abs() < LIMIT).then_some((scaled + 0.5_f64.copysign(scaled)) as i64)?;
     (self::value(whole, decimals)?.to_bits() == value.to_bits()).then_some(whole)
 }
 
@@ -30,6 +42,10 @@ pub fn value(whole: i64, decimals: usize) -> Option<f64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn of(values: &[f64]) -> Option<usize> {
+        split(values).map(|(decimals, _)| decimals)
+    }
 
     #[test]
     fn decimals_are_found_and_what_is_none_is_left() {
@@ -47,12 +63,10 @@ mod tests {
         #[test]
         fn what_is_written_with_decimals_comes_back(wholes in prop::collection::vec(-9_999_999_i64..9_999_999, 1..32), decimals in 0_usize..7) {
             let values: Vec<f64> = wholes.iter().map(|whole| value(*whole, decimals).unwrap()).collect();
-            let found = of(&values).unwrap();
+            let (found, wholes) = split(&values).unwrap();
             prop_assert!(found <= decimals);
-            for written in values {
-                let back = value(whole(written, found).unwrap(), found).unwrap();
-                prop_assert_eq!(back.to_bits(), written.to_bits());
-            }
+            let back: Vec<u64> = wholes.iter().map(|whole| value(*whole, found).unwrap().to_bits()).collect();
+            prop_assert_eq!(back, values.iter().map(|value| value.to_bits()).collect::<Vec<_>>());
         }
     }
 }

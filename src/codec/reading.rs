@@ -5,7 +5,8 @@
 //! processor's, since a refused reading still shows that its series is alive.
 //!
 //! A good record goes the short way, [`plain`]: no allocation, every byte looked at once. Whatever that does not take
-//! goes the long way, which finds out why.
+//! goes the long way, which finds out why. Headers say nothing of a reading; that a record with them may be too long to be
+//! moved to its home ([`is_movable`]) is the core's business, which knows whether it has to be.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,9 +19,9 @@ use crate::model::reading::{Attributes, Reading, RejectReason};
 
 /// The longest value that is taken, bytes.
 pub const MAX_VALUE_LENGTH: usize = 32 * 1024;
-/// The longest record that is taken, key, value and headers together, bytes. The bus may hold longer ones (it
-/// measures compressed batches), which could neither be forwarded nor kept.
-pub const MAX_RECORD_LENGTH: usize = 64 * 1024;
+/// The longest record that is moved, bytes. The bus may hold longer ones, as it measures compressed batches, but may not
+/// take them again.
+pub const MAX_MOVED_LENGTH: usize = 64 * 1024;
 /// What a header counts beside its bytes: a million empty ones are not nothing.
 const HEADER_LENGTH: usize = 16;
 
@@ -38,59 +39,50 @@ pub(super) struct Parsed<'a> {
     pub attributes: Attributes<'a>,
 }
 
-/// Reads one record of `ops.metrics` that has no headers. `append_ms` stands in for a `ts` that JSON leaves out, `key`
-/// for a `service`.
+/// Reads one record of `ops.metrics`. `append_ms` stands in for a `ts` that JSON leaves out, `key` for a `service`.
 pub fn decode<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>, append_ms: i64) -> Result<Reading<'a>, RejectReason> {
-    decode_with_headers(key, value, 0, append_ms)
-}
-
-/// The same of a record with headers, whose [`headers_length`] is given.
-pub fn decode_with_headers<'a>(
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    headers_length: usize,
-    append_ms: i64,
-) -> Result<Reading<'a>, RejectReason> {
-    let reading = decode_with_any_name(key, value, headers_length, append_ms)?;
+    let reading = decode_with_any_name(Ids::NONE, key, value, append_ms)?;
     if reading.is_named_well() { Ok(reading) } else { Err(RejectReason::BadName) }
 }
 
 /// The same, but service and sensor may be called anything: `bad_name` is left to the core, which looks at a name only
 /// if it is none of those that it knows.
+///
+/// Where there is a schema registry, what names its schema by an id that is not in `ids` is `unknown_schema`: whoever
+/// decides something has asked for it before ([`Ids::unknown`]).
 pub fn decode_with_any_name<'a>(
-    key: Option<&'a [u8]>,
-    value: Option<&'a [u8]>,
-    headers_length: usize,
-    append_ms: i64,
-) -> Result<Reading<'a>, RejectReason> {
-    decode_by(Ids::NONE, key, value, headers_length, append_ms)
-}
-
-/// The same where there is a schema registry. What names its schema by an id that is not in `ids` is `unknown_schema`:
-/// whoever decides something has asked for it before ([`Ids::unknown`]).
-pub fn decode_by<'a>(
     ids: &Ids,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
-    headers_length: usize,
     append_ms: i64,
 ) -> Result<Reading<'a>, RejectReason> {
-    let value = value.ok_or(RejectReason::NullValue)?;
-    let length = value.len() + key.map_or(0, <[u8]>::len) + headers_length;
-    let is_small = value.len() <= MAX_VALUE_LENGTH && length <= MAX_RECORD_LENGTH;
-    if is_small && let Some(reading) = plain(ids, value) {
+    if let Some(reading) = value.and_then(|value| decode_plain(ids, value)) {
         return Ok(reading);
     }
+    let value = value.ok_or(RejectReason::NullValue)?;
     match parse(ids, key, value, append_ms) {
         Err(reason) if reason < RejectReason::TooLarge => Err(reason),
-        _ if !is_small => Err(RejectReason::TooLarge),
+        _ if value.len() > MAX_VALUE_LENGTH => Err(RejectReason::TooLarge),
         read => read,
     }
 }
 
-/// What headers count of [`MAX_RECORD_LENGTH`], bytes.
-pub fn headers_length<'a>(headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> usize {
-    headers.map(|(name, value)| HEADER_LENGTH + name.len() + value.map_or(0, <[u8]>::len)).sum()
+/// The same of a value that is a whole reading by the current schema, as nearly all are: key, headers and append time are
+/// not asked for. `None` of any other.
+#[inline]
+pub fn decode_plain<'a>(ids: &Ids, value: &'a [u8]) -> Option<Reading<'a>> {
+    (value.len() <= MAX_VALUE_LENGTH).then(|| plain(ids, value))?
+}
+
+/// May a record, whose headers are given, be appended to another partition?
+pub fn is_movable<'a>(
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+) -> bool {
+    let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let headers: usize = headers.map(|(name, value)| HEADER_LENGTH + name.len() + length(value)).sum();
+    length(key) + length(value) + headers <= MAX_MOVED_LENGTH
 }
 
 /// The short way: a whole reading by the current schema, borrowed. `None` if anything at all is amiss.
@@ -420,8 +412,8 @@ mod tests {
             let frame = ids.frame(&single).unwrap();
             let by_bits = |reading: Reading<'_>| (reading.value.to_bits(), Reading { value: 0.0, ..reading }.into_owned());
             prop_assert_eq!(
-                decode_by(&ids, None, Some(&frame), 0, 1).map(by_bits),
-                decode_by(&ids, None, Some(&single), 0, 1).map(by_bits)
+                decode_with_any_name(&ids, None, Some(&frame), 1).map(by_bits),
+                decode_with_any_name(&ids, None, Some(&single), 1).map(by_bits)
             );
         }
     }
@@ -435,14 +427,14 @@ mod tests {
         let mut ids = registry();
         ids.learn(9, Some(WRITER));
         let value = framed(9, b"\x00\x00\xfc\x41\x02\x04hi\x02q\x02\x02s");
-        let read = decode_by(&ids, None, Some(&value), 0, 1).unwrap();
+        let read = decode_with_any_name(&ids, None, Some(&value), 1).unwrap();
         assert_eq!((&*read.service, &*read.sensor, read.ts, read.value), ("s", "q", 1, 31.5));
         for end in 5..value.len() {
-            let cut = decode_by(&ids, None, Some(&value[..end]), 0, 1);
+            let cut = decode_with_any_name(&ids, None, Some(&value[..end]), 1);
             assert_eq!(cut, Err(RejectReason::Truncated), "{end}");
         }
         let long = [&value[..], b"x"].concat();
-        assert_eq!(decode_by(&ids, None, Some(&long), 0, 1), Err(RejectReason::TrailingBytes));
+        assert_eq!(decode_with_any_name(&ids, None, Some(&long), 1), Err(RejectReason::TrailingBytes));
     }
 
     #[test]
@@ -452,10 +444,10 @@ mod tests {
         ids.learn(9, None);
         for id in [8, 9, 10] {
             let value = framed(id, b"x");
-            let read = decode_by(&ids, None, Some(&value), 0, 1);
+            let read = decode_with_any_name(&ids, None, Some(&value), 1);
             assert_eq!(read, Err(RejectReason::UnknownSchema), "{id}");
         }
-        assert_eq!(decode_by(&ids, None, Some(b"\x00\x00\x00"), 0, 1), Err(RejectReason::Truncated));
+        assert_eq!(decode_with_any_name(&ids, None, Some(b"\x00\x00\x00"), 1), Err(RejectReason::Truncated));
         let value = framed(7, b"");
         assert_eq!(decode(None, Some(&value), 1), Err(RejectReason::UnknownSchema), "without a registry");
     }

@@ -80,12 +80,11 @@ pub fn encode_rollup(rollup: &Rollup, out: &mut Vec<u8>) {
 
 /// As whole numbers of their last decimal, if they are decimals.
 fn put_values(out: &mut Vec<u8>, values: &[f64]) {
-    let decimals = decimals::of(values);
-    let (doubles, scaled) = if decimals.is_some() { (&values[..0], values) } else { (values, &values[..0]) };
-    let decimals = decimals.unwrap_or(0);
+    let (decimals, wholes) = decimals::split(values).unwrap_or_default();
+    let doubles = if wholes.is_empty() { values } else { &[] };
     put_blocks(out, doubles.iter(), |out, value| put_double(out, *value));
     put_long(out, decimals as i64);
-    put_blocks(out, scaled.iter(), |out, value| put_long(out, decimals::whole(*value, decimals).unwrap_or_default()));
+    put_blocks(out, wholes.iter(), |out, whole| put_long(out, *whole));
 }
 
 fn values(cursor: &mut Cursor<'_>) -> Result<Vec<f64>, Fault> {

@@ -74,7 +74,8 @@ pub enum RejectReason {
     Truncated,
     /// Bytes follow the reading.
     TrailingBytes,
-    /// The value is larger than 32 KiB, or the whole record than 64 KiB.
+    /// The value is larger than 32 KiB; or the whole record is larger than 64 KiB and not in its home partition, to which
+    /// it cannot be moved.
     TooLarge,
     /// The record has no value.
     NullValue,

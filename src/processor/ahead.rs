@@ -15,8 +15,16 @@ pub const GROUP: usize = 16;
 impl Core {
     /// Finds the places of records that will be stepped next, [`GROUP`] at most: of each its reading, if it is one.
     pub fn look_ahead<'a>(&self, records: impl Iterator<Item = Option<&'a Reading<'a>>>, places: &mut [Option<Place>]) {
-        for (place, reading) in places.iter_mut().zip(records) {
-            *place = reading.and_then(|reading| self.index.find(&reading.service, &reading.sensor));
+        let mut wanted = [None; GROUP];
+        for (wanted, reading) in wanted.iter_mut().zip(records) {
+            *wanted = reading.map(|reading| {
+                let hash = self.index.hash(&reading.service, &reading.sensor);
+                fetch_at(self.index.line(hash));
+                (hash, reading)
+            });
+        }
+        for (place, wanted) in places.iter_mut().zip(&wanted) {
+            *place = wanted.and_then(|(hash, reading)| self.index.find_by(hash, &reading.service, &reading.sensor));
         }
         let fronts = || places.iter().flatten().map(|place| &self.fronts[place.number()]);
         fronts().for_each(fetch);

@@ -7,7 +7,7 @@ use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
 use crate::model::incident::IncidentEvent;
 use crate::model::reading::Reading;
 use crate::model::spec::{Spec, Step, Trigger};
-use crate::processor::core::{Body, Core, Effects, Record, SpecChange};
+use crate::processor::core::{Body, Core, Effects, Elsewhere, Record, SpecChange};
 use crate::processor::counts::Counts;
 
 /// A core that is fed by hand.
@@ -38,7 +38,8 @@ impl Backtest {
 
     /// One reading, appended at `append_ms`.
     pub fn reading(&mut self, append_ms: i64, reading: &Reading<'_>) {
-        let record = Record { offset: self.offset, append_ms, body: Body::Reading(reading), forwarded: false };
+        let record =
+            Record { offset: self.offset, append_ms, body: Body::Reading(reading), elsewhere: Elsewhere::default() };
         self.counts.consumed += 1;
         self.counts.note(self.core.step(record, &mut self.effects));
         self.effects.cuts.clear();

@@ -90,8 +90,20 @@ pub struct Record<'a> {
     pub append_ms: i64,
     /// What it holds.
     pub body: Body<'a>,
+    /// What is to be done with it if this is not its home. Not looked at if its series is registered here.
+    pub elsewhere: Elsewhere,
+}
+
+/// What is to be done with a record that is not in its home partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// It is forwarded there.
+    #[default]
+    Forward,
     /// It was forwarded here from another partition, and is not forwarded again.
-    pub forwarded: bool,
+    Stay,
+    /// It is too long to be forwarded.
+    Refuse,
 }
 
 /// What a record holds.
@@ -184,7 +196,7 @@ impl Core {
     }
 
     /// The active specs, by service id.
-    pub fn specs(&self) -> impl Iterator<Item = &Arc<Spec>> {
+    pub fn specs(&self) -> impl Iterator<Item = &Arc<Spec>> + Clone {
         self.slots.values().filter_map(|slot| self.services[*slot].active.as_ref().map(|active| &active.spec))
     }
 
@@ -355,8 +367,10 @@ impl Core {
             return Outcome::Rejected(RejectReason::BadName);
         }
         let home = home_partition(service, self.partitions);
-        if home != self.partition && !record.forwarded {
-            return Outcome::Forwarded { home };
+        match record.elsewhere {
+            Elsewhere::Forward if home != self.partition => return Outcome::Forwarded { home },
+            Elsewhere::Refuse if home != self.partition => return Outcome::Rejected(RejectReason::TooLarge),
+            _ => {}
         }
         let is_active = self.slots.get(service).is_some_and(|slot| self.services[*slot].active.is_some());
         let unknown = if is_active { RejectReason::UnknownSensor } else { RejectReason::UnknownService };

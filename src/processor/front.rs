@@ -10,8 +10,8 @@
 
 use crate::processor::series::Series;
 
-/// How many readings of a series wait at most.
-const ROOM: usize = 8;
+/// How many readings of a series wait at most: with them a front is three lines of memory.
+const ROOM: usize = 9;
 
 /// A reading that waits: good, in time, not over the threshold, and nobody asks for its attributes.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,7 +12,7 @@ use crate::codec::state::StateRecord;
 use crate::model::ServiceId;
 use crate::model::reading::{Reading, RejectReason};
 use crate::model::state::{PartitionRecord, Rollup, ServiceRecord};
-use crate::processor::core::{Body, Record};
+use crate::processor::core::{Body, Elsewhere, Record};
 use crate::processor::error::{Error, Result};
 
 /// The header of a reading that was found outside its home: `partition/offset/append time`.
@@ -31,23 +31,44 @@ pub(super) struct Decoded<'a> {
     append_ms: i64,
     /// Called anything: what the core does not know by name it looks at.
     reading: std::result::Result<Reading<'a>, RejectReason>,
-    forwarded: bool,
+    elsewhere: Elsewhere,
 }
 
 impl<'a> Decoded<'a> {
-    /// Reads a record, whose schema id, if it has one, is in `ids`.
+    /// Reads a record, whose schema id, if it has one, is in `ids`. Of a record whose series is registered where it lies
+    /// that is all; of any other [`Self::tell`] has to be asked for.
+    #[inline]
     pub fn of(ids: &Ids, message: &'a Message<'_>) -> Self {
         let append_ms = message.timestamp().ms().unwrap_or(0);
+        let plain = message.bytes().and_then(|value| codec::reading::decode_plain(ids, value)).map(Ok);
+        let reading = plain.unwrap_or_else(|| {
+            let stand_in = Told::by(&message.headers()).first_append_ms.unwrap_or(append_ms);
+            codec::reading::decode_with_any_name(ids, message.key(), message.bytes(), stand_in)
+        });
+        Self { offset: message.offset(), append_ms, reading, elsewhere: Elsewhere::default() }
+    }
+
+    /// What its headers tell about its place. The client copies them, even where there are none, so it is asked only
+    /// if it matters.
+    pub fn tell(&mut self, message: &Message<'_>) {
         let headers = message.headers();
-        let told = if headers.is_empty() { Told::default() } else { Told::by(&headers) };
-        let (key, value) = (message.key(), message.bytes());
-        let stand_in = told.first_append_ms.unwrap_or(append_ms);
-        Self {
-            offset: message.offset(),
-            append_ms,
-            reading: codec::reading::decode_by(ids, key, value, told.length, stand_in),
-            forwarded: told.forwarded,
-        }
+        // Our own header is not counted, or a record that was moved might not be judged as it would have been.
+        let strangers = headers.iter().filter(|header| header.name != FORWARDED);
+        let named = strangers.map(|header| (&*header.name, header.value));
+        self.elsewhere = if Told::by(&headers).forwarded {
+            Elsewhere::Stay
+        } else if codec::reading::is_movable(message.key(), message.bytes(), named) {
+            Elsewhere::Forward
+        } else {
+            Elsewhere::Refuse
+        };
+    }
+
+    /// Reads a record and all that is told of it.
+    pub fn whole(ids: &Ids, message: &'a Message<'_>) -> Self {
+        let mut decoded = Self::of(ids, message);
+        decoded.tell(message);
+        decoded
     }
 
     /// What it says, if it can be read.
@@ -60,7 +81,7 @@ impl<'a> Decoded<'a> {
             Ok(reading) => Body::Reading(reading),
             Err(reason) => Body::Unreadable(*reason),
         };
-        Record { offset: self.offset, append_ms: self.append_ms, body, forwarded: self.forwarded }
+        Record { offset: self.offset, append_ms: self.append_ms, body, elsewhere: self.elsewhere }
     }
 }
 
@@ -71,21 +92,16 @@ struct Told {
     forwarded: bool,
     /// Its append time there, ms: stands in for a `ts` that it does not have.
     first_append_ms: Option<i64>,
-    /// What they count of the largest record, bytes.
-    length: usize,
 }
 
 impl Told {
     fn by(headers: &[Header<'_>]) -> Self {
         let from = headers.iter().find(|header| header.name == FORWARDED);
-        // Not our own header, or a record that was taken in its first place might be refused in the second.
-        let strangers = headers.iter().filter(|header| header.name != FORWARDED);
         Self {
             forwarded: from.is_some(),
             first_append_ms: from
                 .and_then(|header| std::str::from_utf8(header.value?).ok())
                 .and_then(|text| text.rsplit('/').next()?.parse().ok()),
-            length: codec::reading::headers_length(strangers.map(|header| (&*header.name, header.value))),
         }
     }
 }
@@ -140,7 +156,7 @@ pub(super) fn read_metrics(
                 return Ok(ControlFlow::Break(()));
             }
         };
-        Ok(take(message, &Decoded::of(ids, message)))
+        Ok(take(message, &Decoded::whole(ids, message)))
     })?;
     unanswered.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -266,6 +266,11 @@ impl Session {
                 task.core.look_ahead(readings, &mut places[these]);
             }
         }
+        for ((message, decoded), place) in messages.iter().zip(&mut decoded).zip(places) {
+            if place.is_none() {
+                decoded.tell(message);
+            }
+        }
         let records = messages.iter().zip(&decoded).zip(places);
         records.into_iter().try_for_each(|((message, decoded), place)| self.step(message, decoded, place))
     }

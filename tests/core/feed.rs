@@ -7,7 +7,7 @@ use hms_ops::model::ids::{TICK_SENSOR, TICK_SERVICE};
 use hms_ops::model::reading::Reading;
 use hms_ops::model::state::{PartitionRecord, Rollup, ServiceRecord};
 use hms_ops::model::{ServiceId, spec::Spec};
-use hms_ops::processor::core::{Body, Core, Effects, Outcome, Record, SpecChange};
+use hms_ops::processor::core::{Body, Core, Effects, Elsewhere, Outcome, Record, SpecChange};
 
 use super::oracle::{self, Entry};
 
@@ -29,7 +29,8 @@ pub fn step(core: &mut Core, entry: &Entry, offset: &mut i64, effects: &mut Effe
         Entry::Record { append, reading } => {
             let reading = reading_of(*append, reading.as_ref());
             let body = Body::Reading(&reading);
-            let outcome = core.step(Record { offset: *offset, append_ms: *append, body, forwarded: false }, effects);
+            let outcome = core
+                .step(Record { offset: *offset, append_ms: *append, body, elsewhere: Elsewhere::default() }, effects);
             *offset += 1;
             Some(outcome)
         }

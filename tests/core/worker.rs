@@ -4,11 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hms_ops::codec::{self, state::StateRecord};
+use hms_ops::codec::{self, ids::Ids, state::StateRecord};
 use hms_ops::model::reading::Reading;
 use hms_ops::model::rejected::{Kept, Rejected};
 use hms_ops::model::state::{PartitionRecord, ServiceRecord};
-use hms_ops::processor::core::{Body, Core, Effects, Outcome, Record, SpecChange};
+use hms_ops::processor::core::{Body, Core, Effects, Elsewhere, Outcome, Record, SpecChange};
 use hms_ops::processor::counts::Counts;
 use hms_ops::processor::{Metadata, PARTITION_KEY};
 
@@ -83,14 +83,15 @@ pub struct Worker {
 /// The record as the core takes it.
 pub fn decode(metric: &Metric) -> Result<Reading<'_>, hms_ops::model::reading::RejectReason> {
     let stand_in = metric.from.map_or(metric.append, |(_, _, append)| append);
-    codec::reading::decode_with_any_name(metric.key.as_deref(), metric.value.as_deref(), 0, stand_in)
+    codec::reading::decode_with_any_name(Ids::NONE, metric.key.as_deref(), metric.value.as_deref(), stand_in)
 }
 
 /// Steps a record of the log.
 pub fn step(core: &mut Core, offset: i64, metric: &Metric, effects: &mut Effects) -> Outcome {
     let reading = decode(metric);
     let body = reading.as_ref().map_or_else(|reason| Body::Unreadable(*reason), Body::Reading);
-    core.step(Record { offset, append_ms: metric.append, body, forwarded: metric.from.is_some() }, effects)
+    let elsewhere = if metric.from.is_some() { Elsewhere::Stay } else { Elsewhere::Forward };
+    core.step(Record { offset, append_ms: metric.append, body, elsewhere }, effects)
 }
 
 /// Effects as records; says at which offset of `ops.state` the last full cut of them begins, if there is one.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::ids::{TICK_SENSOR, TICK_SERVICE};
 use crate::model::reading::Reading;
-use crate::processor::core::Body;
+use crate::processor::core::{Body, Elsewhere};
 
 const SPEC: &str = "id: svc\nowner: o\nsensors:\n  - {name: q, interval: 0.1}\nslo:\n  target: q\n  threshold: 30\n  \
                     window_seconds: 5\n  min_samples: 5\n  recover_for: 0\n  no_data_after_seconds: 5\nplaybook: []\n";
@@ -26,7 +26,12 @@ fn log() -> Vec<Reading<'static>> {
 }
 
 fn record<'a>(offset: usize, reading: &'a Reading<'a>) -> Record<'a> {
-    Record { offset: offset as i64, append_ms: reading.ts, body: Body::Reading(reading), forwarded: false }
+    Record {
+        offset: offset as i64,
+        append_ms: reading.ts,
+        body: Body::Reading(reading),
+        elsewhere: Elsewhere::default(),
+    }
 }
 
 /// What a processor publishes: the spec takes effect at 3, ends at 50. With the core at its last cut but one.

@@ -13,7 +13,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use hms_ops::codec;
 use hms_ops::model::ids::{TICK_SERVICE, home_partition};
 use hms_ops::model::incident::IncidentEvent;
-use hms_ops::model::reading::Reading;
+use hms_ops::model::reading::{Reading, RejectReason};
 use hms_ops::model::rejected::Rejected;
 use serde_json::Value;
 
@@ -107,16 +107,15 @@ impl Hearing {
         self.oracle.next_offset = record.offset;
         let stands_in = record.header(FORWARDED).and_then(|from| from.rsplit('/').next()?.parse().ok());
         let key = record.key.as_deref();
-        let headers = record.headers.iter().filter(|(name, _)| name != FORWARDED);
-        let length = codec::reading::headers_length(headers.map(|(name, value)| (name.as_str(), value.as_deref())));
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
         let append = stands_in.unwrap_or(record.append);
-        match codec::reading::decode_with_headers(key, record.value.as_deref(), length, append) {
-            Err(reason) => {
-                self.pass(record);
-                self.refused.push_back((record.offset, reason.name()));
-                *self.oracle.counts.rejected.entry(reason.name()).or_default() += 1;
-            }
+        match codec::reading::decode(key, record.value.as_deref(), append) {
+            Err(reason) => self.refuse(record, reason),
             Ok(reading) if self.is_away(&reading) && !record.is_forwarded() => {
+                if !codec::reading::is_movable(key, record.value.as_deref(), headers) {
+                    self.refuse(record, RejectReason::TooLarge);
+                    return Ok(());
+                }
                 forwards.want(self.partition, record, &reading.service)?;
                 self.pass(record);
             }
@@ -130,6 +129,12 @@ impl Hearing {
             self.forgot_at = clock;
         }
         Ok(())
+    }
+
+    fn refuse(&mut self, record: &Stored, reason: RejectReason) {
+        self.pass(record);
+        self.refused.push_back((record.offset, reason.name()));
+        *self.oracle.counts.rejected.entry(reason.name()).or_default() += 1;
     }
 
     fn is_away(&self, reading: &Reading<'_>) -> bool {
