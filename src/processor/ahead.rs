@@ -37,6 +37,21 @@ impl Core {
         full().filter_map(series).for_each(fetch);
         full().filter_map(series).for_each(|series| series.tails().into_iter().for_each(fetch_at));
     }
+
+    /// A cut has come to this turn: what those after it will touch, the farther the less.
+    pub(super) fn look_ahead_of_cut(&self, turn: usize) {
+        let service = |ahead: usize| self.turns.get(turn + ahead).map(|turn| &self.services[turn.slot as usize]);
+        let series = |ahead| service(ahead).and_then(|service| service.active.as_ref()?.series.first());
+        if let Some(service) = service(6) {
+            fetch(service);
+        }
+        if let Some(series) = series(4) {
+            fetch(series);
+        }
+        if let Some(series) = series(2) {
+            series.tails().into_iter().for_each(fetch_at);
+        }
+    }
 }
 
 const LINE: usize = 64;

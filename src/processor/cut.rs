@@ -18,6 +18,7 @@ use crate::processor::grid::Grid;
 use crate::processor::incident::{Episode, Look, Machine, Open, Phase};
 use crate::processor::series::Role;
 use crate::processor::service::Active;
+use crate::processor::specs::Specs;
 use crate::window::clock::{PartitionClock, SUSPEND_MS};
 use crate::window::latest::Attributes;
 
@@ -72,8 +73,10 @@ impl Core {
     /// First half: every series that was touched publishes its rollup and forgets what no instant can see.
     pub(super) fn begin_cut(&mut self, position: i64) -> Cut {
         let clock = self.clock.now;
-        let mut rollups = Vec::new();
-        for turn in &self.turns {
+        let mut rollups = Vec::with_capacity(self.fronts.iter().filter(|front| front.is_touched()).count());
+        for number in 0..self.turns.len() {
+            self.look_ahead_of_cut(number);
+            let turn = self.turns[number];
             let next = self.grids[turn.grid as usize].next;
             let service = &mut self.services[turn.slot as usize];
             let Some(active) = &mut service.active else { continue };
@@ -155,11 +158,15 @@ impl Core {
     ///
     /// # Errors
     /// If a spec in the state does not parse.
-    pub fn rollups_needed_from(partition: &PartitionRecord, services: &[ServiceRecord]) -> Result<i64, RestoreError> {
+    pub fn rollups_needed_from(
+        partition: &PartitionRecord,
+        services: &[ServiceRecord],
+        specs: &mut Specs,
+    ) -> Result<i64, RestoreError> {
         let (Some(clock), mut oldest) = (partition.clock, i64::MAX) else { return Ok(i64::MIN) };
         for service in services {
             let Some(record) = &service.active else { continue };
-            let spec = parse(&service.service, &record.spec)?;
+            let spec = specs.parse(&service.service, &record.spec)?;
             let next = Grid::new(spec.step_ms, spec.lateness_ms, None).first_not_due(clock);
             for sensor in (0..spec.sensors.len()).filter(|sensor| Role::of(&spec, *sensor).matters()) {
                 oldest = oldest.min(next - spec.keep_ms(sensor) - SUSPEND_MS - FUTURE_MS);
@@ -169,7 +176,7 @@ impl Core {
     }
 
     /// The core at a cut: its partition record, the latest record of each service, and the rollups of the cuts from
-    /// [`Core::rollups_needed_from`] to this one, in order (older ones do no harm).
+    /// [`Core::rollups_needed_from`] to this one, in order (older ones do no harm). `specs` need not know any.
     ///
     /// # Errors
     /// If the records are not what a cut writes.
@@ -178,14 +185,15 @@ impl Core {
         partition: &PartitionRecord,
         services: Vec<ServiceRecord>,
         rollups: impl IntoIterator<Item = Rollup>,
+        specs: &mut Specs,
     ) -> Result<Self, RestoreError> {
         let mut core = Core::new(partition.partition, partitions);
         core.clock = PartitionClock { now: partition.clock, suspended_since: partition.suspended_since };
         core.full_cut_clock = partition.full_cut_clock;
         core.ahead = partition.ahead;
         for record in services {
-            let active =
-                record.active.map(|active| restore_active(&record.service, active, partition.clock)).transpose()?;
+            let restored = record.active.map(|active| restore_active(&record.service, active, partition.clock, specs));
+            let active = restored.transpose()?;
             let service = core.service(&record.service);
             (service.generation, service.active) = (record.generation, active);
             service.published = Some(Published::of(service));
@@ -298,8 +306,13 @@ fn machine_record(machine: &Machine, active: &Spec) -> MachineRecord {
     }
 }
 
-fn restore_active(service: &ServiceId, record: ActiveRecord, clock: Option<i64>) -> Result<Active, RestoreError> {
-    let spec = parse(service, &record.spec)?;
+fn restore_active(
+    service: &ServiceId,
+    record: ActiveRecord,
+    clock: Option<i64>,
+    specs: &mut Specs,
+) -> Result<Active, RestoreError> {
+    let spec = specs.parse(service, &record.spec)?;
     let mut active = Active::new(spec, clock, record.windows_from, record.over_limit);
     active.alive_since = record.alive_since;
     active.verdict = record.verdict;
@@ -310,17 +323,22 @@ fn restore_active(service: &ServiceId, record: ActiveRecord, clock: Option<i64>)
     active.machines = record
         .machines
         .into_iter()
-        .map(|machine| restore_machine(service, machine, &active.spec))
+        .map(|machine| restore_machine(service, machine, &active.spec, specs))
         .collect::<Result<_, _>>()?;
     Ok(active)
 }
 
-fn restore_machine(service: &ServiceId, record: MachineRecord, active: &Arc<Spec>) -> Result<Machine, RestoreError> {
+fn restore_machine(
+    service: &ServiceId,
+    record: MachineRecord,
+    active: &Arc<Spec>,
+    specs: &mut Specs,
+) -> Result<Machine, RestoreError> {
     let open = record.incident.map(|open| {
         Ok(Open {
             id: open.id,
             opened_at: open.opened_at,
-            spec: open.spec.map_or_else(|| Ok(active.clone()), |text| parse(service, &text))?,
+            spec: open.spec.map_or_else(|| Ok(active.clone()), |text| specs.parse(service, &text))?,
             attributes: shared(open.attributes),
             looks: open.looks.iter().map(|look| Look { step: look.step, due: look.due }).collect(),
         })
@@ -347,12 +365,6 @@ fn restore_machine(service: &ServiceId, record: MachineRecord, active: &Arc<Spec
         }),
         occurrence: record.occurrence.map(Arc::new),
     })
-}
-
-fn parse(service: &ServiceId, text: &str) -> Result<Arc<Spec>, RestoreError> {
-    crate::spec::parse(text)
-        .map(|checked| Arc::new(checked.spec))
-        .map_err(|findings| RestoreError::Spec { service: service.clone(), reason: findings.to_string() })
 }
 
 fn plain(attributes: Option<&Attributes>) -> BTreeMap<String, String> {

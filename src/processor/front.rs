@@ -91,7 +91,12 @@ impl Front {
         series.count_waiting(&self.room[..usize::from(waiting)], next);
     }
 
-    /// Was the series named since this was last asked?
+    /// Was the series named since the last [`Self::take_touched`]?
+    pub fn is_touched(&self) -> bool {
+        self.touched
+    }
+
+    /// The same, and it is not any more.
     pub fn take_touched(&mut self) -> bool {
         std::mem::take(&mut self.touched)
     }

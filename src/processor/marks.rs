@@ -19,6 +19,7 @@ use crate::processor::core::Core;
 use crate::processor::error::{Error, Result};
 use crate::processor::read::{Need, State, read_out, read_rollups};
 use crate::processor::replay::SpecMove;
+use crate::processor::specs::Specs;
 
 /// The last cut at a position: all that takes effect there is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +148,8 @@ pub(super) fn core_at(
         .filter(|record| record.cut_position == mark.position)
         .ok_or_else(|| gone(&topics.state, format!("the cut at offset {} is gone", mark.position)))?;
     let failed = |source| Error::Restore { partition, source };
-    let from_clock = Core::rollups_needed_from(&record, &services).map_err(failed)?;
+    let mut specs = Specs::default();
+    let from_clock = Core::rollups_needed_from(&record, &services, &mut specs).map_err(failed)?;
     if let Some(oldest) = oldest_rollup(settings, topics, offsets, partition)?
         && oldest > from_clock
     {
@@ -156,7 +158,7 @@ pub(super) fn core_at(
     }
     let needs = [(partition, Need { from_clock, through: mark.position })].into();
     let rollups = read_rollups(settings, &topics.rollups, offsets, &needs)?.remove(&partition).unwrap_or_default();
-    Core::restore(partitions, &record, services, rollups).map_err(failed)
+    Core::restore(partitions, &record, services, rollups, &mut specs).map_err(failed)
 }
 
 /// The clock of the oldest rollup, if older ones may be gone.

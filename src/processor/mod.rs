@@ -27,6 +27,7 @@ pub mod replay;
 mod restore;
 mod series;
 mod service;
+pub mod specs;
 mod task;
 pub mod words;
 mod worker;

@@ -22,6 +22,7 @@ use crate::processor::error::{Error, Result};
 use crate::processor::gap::Unfinished;
 use crate::processor::metadata::Metadata;
 use crate::processor::read::{Need, Rollups, State, read_metrics, read_out, read_rollups};
+use crate::processor::specs::Specs;
 use crate::torture::{self, Sabotage};
 
 /// Who takes over, and from where.
@@ -68,10 +69,11 @@ impl Takeover<'_> {
     }
 
     /// See the module; after [`Self::fence`]. All partitions together, since opening a reader costs more than reading.
+    /// `specs` are those that are known.
     ///
     /// # Errors
     /// `Gap` if offset, state and log do not fit together; the bus does not answer.
-    pub fn run(&self, consumer: &GroupConsumer, partitions: &[i32]) -> Result<Vec<(i32, Restored)>> {
+    pub fn run(&self, consumer: &GroupConsumer, partitions: &[i32], specs: &mut Specs) -> Result<Vec<(i32, Restored)>> {
         let offsets = consumer.offsets();
         let committed: BTreeMap<i32, (Option<i64>, Option<Metadata>)> = consumer
             .committed(partitions)?
@@ -84,14 +86,14 @@ impl Takeover<'_> {
             let (offset, metadata) = committed.get(&partition).cloned().unwrap_or_default();
             let state = states.remove(&partition).unwrap_or_default();
             let log = offsets.watermarks(&self.topics.metrics, partition)?;
-            match self.judge(offsets, partition, log, offset, metadata, state)? {
+            match self.judge(offsets, partition, log, (offset, metadata), state, specs)? {
                 Judged::Fresh(restored) => done.push((partition, restored)),
                 Judged::Resumed(resume) => resumed.push(resume),
             }
         }
         let needs = resumed.iter().map(|resume| (resume.partition, resume.need())).collect();
         let rollups = read_rollups(self.settings, &self.topics.rollups, offsets, &needs)?;
-        done.extend(self.resume(resumed, rollups)?);
+        done.extend(self.resume(resumed, rollups, specs)?);
         Ok(done)
     }
 
@@ -101,9 +103,9 @@ impl Takeover<'_> {
         offsets: &Offsets,
         partition: i32,
         log: Watermarks,
-        offset: Option<i64>,
-        metadata: Option<Metadata>,
+        (offset, metadata): (Option<i64>, Option<Metadata>),
         state: State,
+        specs: &mut Specs,
     ) -> Result<Judged> {
         let what = match (offset, metadata, &state.partition) {
             (None, _, None) => {
@@ -115,7 +117,7 @@ impl Takeover<'_> {
                     && found.cut_position == metadata.cut
                     && metadata.cut >= log.low =>
             {
-                let needed = Core::rollups_needed_from(found, &state.records())
+                let needed = Core::rollups_needed_from(found, &state.records(), specs)
                     .map_err(|source| Error::Restore { partition, source })?;
                 return Ok(Judged::Resumed(Resume { partition, offset, metadata, state, needed }));
             }
@@ -161,13 +163,13 @@ impl Takeover<'_> {
             .map(|(service, generation)| ServiceRecord { service, generation, cut_position: low, active: None })
             .collect();
         let fresh = PartitionRecord { partition, cut_position: low, clock, ..PartitionRecord::default() };
-        let core = Core::restore(self.partitions, &fresh, services, [])
+        let core = Core::restore(self.partitions, &fresh, services, [], &mut Specs::default())
             .map_err(|source| Error::Restore { partition, source })?;
         Ok(Restored { core, position: low, marks: None, farewell: unfinished.farewell(clock.unwrap_or(0)) })
     }
 
     /// Cores at their cuts, then the plain `step` to the committed offsets, its effects muted.
-    fn resume(&self, resumed: Vec<Resume>, mut rollups: Rollups) -> Result<Vec<(i32, Restored)>> {
+    fn resume(&self, resumed: Vec<Resume>, mut rollups: Rollups, specs: &mut Specs) -> Result<Vec<(i32, Restored)>> {
         let mut cores = BTreeMap::new();
         let (mut starts, mut ends) = (Vec::new(), Vec::new());
         for Resume { partition, offset, metadata, state, .. } in resumed {
@@ -176,7 +178,7 @@ impl Takeover<'_> {
             if torture::is_without(Sabotage::RestoreWithoutRollups) {
                 rollups.clear();
             }
-            let core = Core::restore(self.partitions, &record, state.records(), rollups)
+            let core = Core::restore(self.partitions, &record, state.records(), rollups, specs)
                 .map_err(|source| Error::Restore { partition, source })?;
             let end = if torture::is_without(Sabotage::RestoreWithoutReplay) { metadata.cut } else { offset };
             starts.push((partition, metadata.cut));

@@ -8,6 +8,7 @@ use hms_ops::model::reading::Reading;
 use hms_ops::model::state::{PartitionRecord, Rollup, ServiceRecord};
 use hms_ops::model::{ServiceId, spec::Spec};
 use hms_ops::processor::core::{Body, Core, Effects, Elsewhere, Outcome, Record, SpecChange};
+use hms_ops::processor::specs::Specs;
 
 use super::oracle::{self, Entry};
 
@@ -68,8 +69,10 @@ impl Kept {
     pub fn restore(&self) -> Core {
         let partition = self.partition.clone().unwrap_or_default();
         let services: Vec<_> = self.services.values().cloned().collect();
-        let from = Core::rollups_needed_from(&partition, &services).expect("specs in the state parse");
+        let from =
+            Core::rollups_needed_from(&partition, &services, &mut Specs::default()).expect("specs in the state parse");
         let rollups = self.rollups.iter().filter(|rollup| rollup.cut_clock >= from).cloned();
-        Core::restore(1, &partition, services, rollups).expect("what a cut wrote can be restored")
+        Core::restore(1, &partition, services, rollups, &mut Specs::default())
+            .expect("what a cut wrote can be restored")
     }
 }

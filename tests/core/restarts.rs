@@ -7,6 +7,7 @@
 //! ```
 
 use hms_ops::processor::core::{Core, Effects};
+use hms_ops::processor::specs::Specs;
 
 use super::feed::{Kept, step};
 use super::oracle::{Entry, generate};
@@ -61,7 +62,8 @@ fn a_restart_before_every_record_changes_nothing() {
 fn a_restore_without_rollups_is_noticed() {
     let forgetful = |kept: &Kept| {
         let partition = kept.partition.clone().unwrap_or_default();
-        Core::restore(1, &partition, kept.services.values().cloned().collect(), []).expect("it restores")
+        Core::restore(1, &partition, kept.services.values().cloned().collect(), [], &mut Specs::default())
+            .expect("it restores")
     };
     assert!((0..24).any(|seed| first_difference(&generate::log_of_size(seed, 400), forgetful).is_some()));
 }

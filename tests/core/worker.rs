@@ -10,6 +10,7 @@ use hms_ops::model::rejected::{Kept, Rejected};
 use hms_ops::model::state::{PartitionRecord, ServiceRecord};
 use hms_ops::processor::core::{Body, Core, Effects, Elsewhere, Outcome, Record, SpecChange};
 use hms_ops::processor::counts::Counts;
+use hms_ops::processor::specs::Specs;
 use hms_ops::processor::{Metadata, PARTITION_KEY};
 
 use super::bus::{Bus, Fenced, Metric, Offset, Partition, Transaction};
@@ -338,13 +339,15 @@ impl Worker {
             record = PartitionRecord { suspended_since: None, full_cut_clock: None, ahead: None, ..record };
         }
         let services: Vec<_> = services.into_values().collect();
-        let needed = Core::rollups_needed_from(&record, &services).expect("specs in the state parse");
+        let mut specs = Specs::default();
+        let needed = Core::rollups_needed_from(&record, &services, &mut specs).expect("specs in the state parse");
         let rollups = bus
             .committed(&log.rollups, 0)
             .map(|(_, value)| codec::state::decode_rollup(value).expect("we wrote it"))
             .filter(|rollup| rollup.cut_clock >= needed && rollup.cut_position <= metadata.cut)
             .filter(|_| !self.is_without(Without::Rollups));
-        let mut core = Core::restore(partitions, &record, services, rollups).expect("what a cut wrote is restored");
+        let mut core =
+            Core::restore(partitions, &record, services, rollups, &mut specs).expect("what a cut wrote is restored");
         self.reach(Point::Read)?;
         let mut replay: Vec<_> = bus.committed(&log.metrics, metadata.cut).take_while(|(at, _)| at < offset).collect();
         match self.without {

@@ -10,6 +10,7 @@ use crate::bus::{self, GroupConsumer, PartitionOffset, Rebalance, TransactionalP
 use crate::processor::error::{Error, Result};
 use crate::processor::metadata::Metadata;
 use crate::processor::restore::{Restored, Takeover};
+use crate::processor::specs::Specs;
 use crate::processor::task::Task;
 use crate::telemetry::processor::{Ended, TakenOver};
 use crate::torture::{self, Point, Sabotage};
@@ -31,7 +32,8 @@ impl Session {
             takeover.fence(&waiting)?;
         }
         torture::reached(Point::AfterFence);
-        let restored = takeover.run(consumer, &waiting)?;
+        let mut specs: Specs = self.shared.registry.specs(|_| true).1.into_values().collect();
+        let restored = takeover.run(consumer, &waiting, &mut specs)?;
         self.claim(consumer, &restored);
         for (partition, mut restored) in restored {
             self.effects.incidents.append(&mut restored.farewell);
