@@ -1,7 +1,7 @@
 //! What must hold for any bytes. A fuzz target calls one of these with what it makes up; the tests of the crate call
 //! them with the seeds and with everything that ever failed, so that no nightly compiler is needed to keep it mended.
 
-use hms_ops::codec::reading::{MAX_VALUE_LENGTH, decode_with_headers, encode};
+use hms_ops::codec::reading::{MAX_VALUE_LENGTH, decode, encode};
 use hms_ops::codec::{action, incident, rejected, service, state};
 use hms_ops::model::network::Networks;
 use hms_ops::model::reading::Reading;
@@ -10,19 +10,18 @@ use hms_ops::spec::{self, Finding, Severity, diagnose, explain};
 
 const APPENDED: i64 = 1_700_000_000_000;
 
-/// `length of the key, two bytes of the headers' length, key, value` as a record of `ops.metrics`: whatever is taken
+/// `length of the key, key, value` as a record of `ops.metrics`: whatever is taken
 /// comes back from its own bytes, bit by bit.
 pub fn reading(data: &[u8]) {
-    let Some((&[key_length, low, high], rest)) = data.split_first_chunk() else { return };
+    let Some((&key_length, rest)) = data.split_first() else { return };
     let (key, value) = rest.split_at(rest.len().min(key_length.into()));
-    let headers_length = u16::from_le_bytes([low, high]).into();
-    assert!(decode_with_headers(Some(key), None, headers_length, APPENDED).is_err(), "no value is no reading");
-    let Ok(reading) = decode_with_headers(Some(key), Some(value), headers_length, APPENDED) else { return };
+    assert!(decode(Some(key), None, APPENDED).is_err(), "no value is no reading");
+    let Ok(reading) = decode(Some(key), Some(value), APPENDED) else { return };
     assert!(reading.is_named_well(), "{reading:?}");
     let bytes = encode(&reading);
     // A service that stands in the key alone can make the other form longer than the largest value.
     if bytes.len() <= MAX_VALUE_LENGTH {
-        let again = decode_with_headers(None, Some(&bytes), 0, 1).expect("our own bytes are read");
+        let again = decode(None, Some(&bytes), 1).expect("our own bytes are read");
         assert_eq!(by_bits(&again), by_bits(&reading));
         assert_eq!(encode(&again), bytes);
     }

@@ -101,3 +101,45 @@ impl Front {
         std::mem::take(&mut self.touched)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reading::Reading;
+
+    /// Of a target with a threshold of 30 and a step of a second.
+    fn series() -> Series {
+        let text = "id: s\nowner: o\nsensors: [{name: q}]\nslo: {target: q, threshold: 30, window_seconds: 60}\n";
+        Series::new(&crate::spec::parse(text).unwrap().spec, 0)
+    }
+
+    #[test]
+    fn what_is_late_or_over_the_threshold_does_not_wait() {
+        let series = series();
+        let mut front = Front::of(&series, 0, 0, 0, false);
+        let next = 10_000;
+        let kept = [(9_001, 30.0), (9_000, 1.0), (9_500, 30.1), (12_000, 1.0)].map(|(ts, v)| front.keep(ts, v, next));
+        assert_eq!(kept, [true, false, false, true]);
+        assert!(!Front::of(&series, 0, 0, 0, true).keep(9_500, 1.0, next), "nothing of it is counted");
+        assert!(front.keep(-1, 1.0, i64::MIN), "before the first instant nothing is late");
+    }
+
+    #[test]
+    fn what_waits_is_counted_as_if_each_had_been_at_once() {
+        let (mut waited, mut at_once) = (series(), series());
+        let mut front = Front::of(&waited, 0, 0, 0, false);
+        let (mut ts, next) = (9_001, 10_000);
+        while front.keep(ts, 29.0, next) {
+            front.touch(Some(ts));
+            let reading = Reading { service: "s".into(), sensor: "q".into(), ts, value: 29.0, attributes: [].into() };
+            at_once.count(&reading, next).unwrap();
+            at_once.seen = Some(ts);
+            // Back and forth over three steps.
+            ts = 9_001 + (ts * 7 + 1_234) % 3_000;
+        }
+        assert!(front.is_full() && front.is_touched());
+        front.count_into(&mut waited, next);
+        assert!(!front.is_full() && front.take_touched() && !front.is_touched());
+        assert_eq!(waited.cut(Some(next)), at_once.cut(Some(next)));
+    }
+}

@@ -8,7 +8,7 @@ use hms_ops::codec;
 use hms_ops::model::incident::IncidentEvent;
 use hms_ops::model::reading::Reading;
 use hms_ops::model::rejected::{Kept, Rejected};
-use hms_ops::processor::core::{Body, Core, Effects, Outcome, Record, SpecChange};
+use hms_ops::processor::core::{Body, Core, Effects, Elsewhere, Outcome, Record, SpecChange};
 use serde_json::{Value, json};
 
 use crate::rig::fleet::{PARTITIONS, ids};
@@ -38,7 +38,7 @@ fn honest() -> Published {
         let value = if append_ms % 3_000 < 1_500 { 40.0 } else { 10.0 };
         let reading =
             Reading { service: id.as_str().into(), sensor, ts: append_ms, value, attributes: BTreeMap::new() };
-        let record = Record { offset, append_ms, body: Body::Reading(&reading), forwarded: false };
+        let record = Record { offset, append_ms, body: Body::Reading(&reading), elsewhere: Elsewhere::default() };
         if let Outcome::Rejected(reason) = core.step(record, &mut effects) {
             let (topic, headers) = (METRICS.to_owned(), Vec::new());
             let (value, key) = (Kept::default(), Kept::default());
