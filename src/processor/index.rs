@@ -37,7 +37,7 @@ pub(super) struct Index {
 }
 
 /// Where the look-up of two names begins.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Hash(u64);
 
 /// Names up to this length together, bytes, lie in the entry: it is one line of memory, and no other is looked at.

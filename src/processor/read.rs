@@ -42,7 +42,7 @@ impl<'a> Decoded<'a> {
         let append_ms = message.timestamp().ms().unwrap_or(0);
         let plain = message.bytes().and_then(|value| codec::reading::decode_plain(ids, value)).map(Ok);
         let reading = plain.unwrap_or_else(|| {
-            let stand_in = Told::by(&message.headers()).first_append_ms.unwrap_or(append_ms);
+            let stand_in = origin(&message.headers()).and_then(first_append_ms).unwrap_or(append_ms);
             codec::reading::decode_with_any_name(ids, message.key(), message.bytes(), stand_in)
         });
         Self { offset: message.offset(), append_ms, reading, elsewhere: Elsewhere::default() }
@@ -52,10 +52,8 @@ impl<'a> Decoded<'a> {
     /// if it matters.
     pub fn tell(&mut self, message: &Message<'_>) {
         let headers = message.headers();
-        // Our own header is not counted, or a record that was moved might not be judged as it would have been.
-        let strangers = headers.iter().filter(|header| header.name != FORWARDED);
-        let named = strangers.map(|header| (&*header.name, header.value));
-        self.elsewhere = if Told::by(&headers).forwarded {
+        let named = headers.iter().map(|header| (&*header.name, header.value));
+        self.elsewhere = if origin(&headers).is_some() {
             Elsewhere::Stay
         } else if codec::reading::is_movable(message.key(), message.bytes(), named) {
             Elsewhere::Forward
@@ -85,25 +83,14 @@ impl<'a> Decoded<'a> {
     }
 }
 
-/// What the headers of a record tell; most have none.
-#[derive(Default)]
-struct Told {
-    /// It was found in another partition first.
-    forwarded: bool,
-    /// Its append time there, ms: stands in for a `ts` that it does not have.
-    first_append_ms: Option<i64>,
+/// The header that says that a record was found in another partition first, and where.
+fn origin<'a>(headers: &'a [Header<'_>]) -> Option<&'a Header<'a>> {
+    headers.iter().find(|header| header.name == FORWARDED)
 }
 
-impl Told {
-    fn by(headers: &[Header<'_>]) -> Self {
-        let from = headers.iter().find(|header| header.name == FORWARDED);
-        Self {
-            forwarded: from.is_some(),
-            first_append_ms: from
-                .and_then(|header| std::str::from_utf8(header.value?).ok())
-                .and_then(|text| text.rsplit('/').next()?.parse().ok()),
-        }
-    }
+/// The append time there, ms: stands in for a `ts` that the record does not have.
+fn first_append_ms(origin: &Header<'_>) -> Option<i64> {
+    std::str::from_utf8(origin.value?).ok()?.rsplit('/').next()?.parse().ok()
 }
 
 /// Reads partitions of a topic to their ends, or until `take` has enough.

@@ -112,12 +112,12 @@ impl Hearing {
         match codec::reading::decode(key, record.value.as_deref(), append) {
             Err(reason) => self.refuse(record, reason),
             Ok(reading) if self.is_away(&reading) && !record.is_forwarded() => {
-                if !codec::reading::is_movable(key, record.value.as_deref(), headers) {
+                if codec::reading::is_movable(key, record.value.as_deref(), headers) {
+                    forwards.want(self.partition, record, &reading.service)?;
+                    self.pass(record);
+                } else {
                     self.refuse(record, RejectReason::TooLarge);
-                    return Ok(());
                 }
-                forwards.want(self.partition, record, &reading.service)?;
-                self.pass(record);
             }
             Ok(reading) => self.reading(record, reading),
         }
