@@ -259,7 +259,7 @@ mod window {
     use super::*;
 
     fn full() -> Panes {
-        let mut panes = Panes::new(WINDOW);
+        let mut panes = Panes::new(WINDOW, SECOND);
         (0..300).for_each(|n| count(&mut panes, n));
         panes
     }

@@ -3,7 +3,6 @@
 //! It and whatever it starts are one process group, which ends with it: by SIGTERM, or killed if that does not help.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child as Process, ChildStdout, Command, ExitStatus, Stdio};
@@ -12,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::error::{Error, Result};
+use super::proc::{self, Stat, peak_bytes, stat};
 
 /// How long a process may take to end after it was told to.
 const GRACE: Duration = Duration::from_secs(20);
@@ -179,37 +179,7 @@ fn listen(name: &str, stderr: impl Read, lines: &Mutex<VecDeque<String>>) {
 
 /// The processes of a group.
 fn members(group: u32) -> impl Iterator<Item = (u32, Stat)> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(move |pid| Some((pid, stat(pid)?))).filter(move |(_, stat)| stat.group == group)
-}
-
-struct Stat {
-    /// Dead, and nobody has asked how yet.
-    ended: bool,
-    group: u32,
-    cpu_s: f64,
-}
-
-/// Of `/proc/PID/stat`: what follows the name, which may hold anything, in brackets.
-fn stat(pid: u32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    // SAFETY: no memory is touched.
-    let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
-    Some(Stat {
-        ended: matches!(*fields.first()?, "Z" | "X"),
-        group: u32::try_from(number(2)?).ok()?,
-        cpu_s: (number(11)? + number(12)?) as f64 / ticks_per_second,
-    })
-}
-
-/// The high-water mark of the resident memory.
-fn peak_bytes(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+    proc::numbers("/proc").filter_map(|pid| Some((pid, stat(pid)?))).filter(move |(_, stat)| stat.group == group)
 }
 
 #[cfg(test)]

@@ -11,6 +11,18 @@ pub struct Stretch {
     pub per_second: f64,
     /// Processor time for a million readings, s.
     pub cpu_s_per_million: f64,
+    /// What the broker took meanwhile, if it can be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker: Option<BrokerPart>,
+}
+
+/// What the broker took while something was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct BrokerPart {
+    /// Processor time for a million readings, s, its compilers included.
+    pub cpu_s_per_million: f64,
+    /// What its compilers took, cores.
+    pub compiling_cores: f64,
 }
 
 /// What was seen of one run.
@@ -31,11 +43,20 @@ pub struct Figures {
 /// Of each figure by itself; all 0 of no runs.
 pub fn median<'a>(runs: impl Iterator<Item = &'a Figures> + Clone) -> Figures {
     let of = |figure: &dyn Fn(&Figures) -> f64| middle(runs.clone().map(figure).collect());
+    let broker = |part: &dyn Fn(&Figures) -> Stretch| {
+        let parts: Vec<BrokerPart> = runs.clone().filter_map(|run| part(run).broker).collect();
+        let of = |figure: &dyn Fn(&BrokerPart) -> f64| middle(parts.iter().map(figure).collect());
+        (!parts.is_empty()).then(|| BrokerPart {
+            cpu_s_per_million: of(&|part| part.cpu_s_per_million),
+            compiling_cores: of(&|part| part.compiling_cores),
+        })
+    };
     let stretch = |part: &dyn Fn(&Figures) -> Stretch| Stretch {
         readings: of(&|run| part(run).readings as f64) as u64,
         seconds: of(&|run| part(run).seconds),
         per_second: of(&|run| part(run).per_second),
         cpu_s_per_million: of(&|run| part(run).cpu_s_per_million),
+        broker: broker(part),
     };
     Figures {
         whole: stretch(&|run| run.whole),

@@ -4,12 +4,14 @@
 //! started from here and looked at from outside: the real `ops process`, a bare consumer, a peer.
 //!
 //! - [`load`]: the readings; [`ground`]: the topics, filled and emptied.
-//! - [`child`]: a process and what it uses; [`watch`]: how far it is; [`figure`]: what comes of that.
+//! - [`child`]: a process and what it uses, by [`proc`]; [`broker`]: what the broker uses meanwhile; [`watch`]: how far it is;
+//!   [`figure`]: what comes of that.
 //! - [`race`]: throughput of [`limit`], processor and [`peer`]s; [`events`]: are theirs ours? [`written`]: bytes; [`disk`]: as
 //!   they are stored.
 //! - [`restore`], [`delay`], [`growth`] (with [`plot`]), [`receive`]: the other questions.
 //! - [`report`]: the tables.
 
+pub mod broker;
 pub mod child;
 pub mod delay;
 pub mod disk;
@@ -22,6 +24,7 @@ pub mod limit;
 pub mod load;
 pub mod peer;
 pub mod plot;
+pub mod proc;
 pub mod race;
 pub mod receive;
 pub mod report;
@@ -34,6 +37,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Instant;
 
+use broker::Broker;
 use child::Child;
 use disk::Disk;
 use error::Result;
@@ -56,6 +60,8 @@ pub struct Bench<'a> {
     pub prefix: String,
     /// Where its log is, if it can be seen.
     pub disk: Option<Disk>,
+    /// The broker, if it runs on this machine.
+    pub broker: Option<Broker>,
     /// `ops`.
     pub program: PathBuf,
     /// Settings of the client for the processes that are started, as flags.

@@ -73,7 +73,7 @@ pub fn run(
         });
     }
     let mut offsets = Offsets::new(ground, &application, ground.spans()?)?;
-    let seen = watch::until(input.records, &mut child, &mut offsets, bench.stop, bench.telling(told, input.records))?;
+    let seen = watch::until(bench, input.records, &mut child, &mut offsets, bench.telling(told, input.records))?;
     child.stop();
     let theirs = events::peers(ground, &output)?;
     let differences = events::differences(ours, &theirs);

@@ -17,6 +17,9 @@ const LIMITS: [(&str, Form, &str); 2] =
 /// What it is all about.
 pub const PROCESSOR: &str = "processor";
 
+/// A broker is warm once its compilers take less than this, cores.
+const QUIET: f64 = 0.05;
+
 /// All that was seen.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Race {
@@ -77,8 +80,8 @@ impl Race {
     }
 }
 
-/// Runs `warm_ups` rounds in which only the processor runs and nothing is noted, then `runs` rounds. A broker is a JVM:
-/// one that has just been started compiles what transactions need for a minute, beside whoever comes first.
+/// Runs up to `warm_ups` rounds in which only the processor runs and nothing is noted, then `runs` rounds. A broker is a
+/// JVM: one that has just been started compiles what transactions need for a minute, beside whoever comes first.
 ///
 /// # Errors
 /// Something could not be run to its end, or records were lost.
@@ -94,7 +97,11 @@ pub fn run(bench: &Bench<'_>, load: &Load, peers: &[Peer], warm_ups: usize, runs
         })
         .collect();
     for round in 1..=warm_ups {
-        processor(bench, &ground, load, &input, &format!("warming up the broker, {round} of {warm_ups}"))?;
+        let told = format!("warming up the broker, {round} of at most {warm_ups}");
+        let (run, _) = processor(bench, &ground, load, &input, &told)?;
+        if run.figures.whole.broker.is_none_or(|broker| broker.compiling_cores < QUIET) {
+            break;
+        }
     }
     let mut expected: Option<Events> = None;
     for round in 1..=runs {
@@ -134,7 +141,7 @@ fn limit(bench: &Bench<'_>, ground: &Ground, input: &Input, form: &str, told: &s
         status: "no stdout".to_owned(),
         lines: String::new(),
     })?);
-    let seen = watch::until(input.records, &mut child, &mut lines, bench.stop, bench.telling(told, input.records))?;
+    let seen = watch::until(bench, input.records, &mut child, &mut lines, bench.telling(told, input.records))?;
     child.stop();
     Error::unless_equal(format!("records that the {told} has seen"), input.records, seen.done)?;
     Ok(Run { figures: seen.figures, consumed: seen.done, ..Run::default() })
@@ -151,7 +158,7 @@ pub fn processor(bench: &Bench<'_>, ground: &Ground, load: &Load, input: &Input,
     let mut offsets = Offsets::new(ground, &group, ground.spans()?)?;
     let (mut tell, mut before) = (bench.telling(told, input.records), None);
     let stored = || bench.disk.as_ref().map(|disk| disk.stored(ground));
-    let seen = watch::until(input.records, &mut child, &mut offsets, bench.stop, |done| {
+    let seen = watch::until(bench, input.records, &mut child, &mut offsets, |done| {
         tell(done);
         if before.is_none() && watch::is_warm(done, input.records) {
             before = Some((done, stored()));

@@ -137,15 +137,19 @@ fn throughput(out: &mut String, race: &Race) -> std::fmt::Result {
     writeln!(out, "filled at {filled}/s; medians of {runs} runs; warm: the last 60 % of the readings\n")?;
     let width = race.lanes.iter().map(|lane| lane.name.len()).max().unwrap_or(0);
     let title = format!("{:>11} {:>11} {:>8} {:>8} {:>9}", "readings/s", "warm", "CPU s/M", "warm", "peak MiB");
-    writeln!(out, "{:width$} {title} {:>8}", "", "events")?;
+    writeln!(out, "{:width$} {title} {:>8} {:>8} {:>8}", "", "events", "broker", "compiles")?;
     for lane in &race.lanes {
         let Figures { whole, warm, peak_mib, .. } = lane.median;
         write!(out, "{:width$} {:>11} {:>11}", lane.name, grouped(whole.per_second), grouped(warm.per_second))?;
         write!(out, " {:>8.2} {:>8.2}", whole.cpu_s_per_million, warm.cpu_s_per_million)?;
         let events = lane.runs.last().and_then(|run| run.events).map_or(String::new(), |n| n.to_string());
-        writeln!(out, " {peak_mib:>9.0} {events:>8}")?;
+        write!(out, " {peak_mib:>9.0} {events:>8}")?;
+        match whole.broker {
+            Some(broker) => writeln!(out, " {:>8.2} {:>8.2}", broker.cpu_s_per_million, broker.compiling_cores)?,
+            None => writeln!(out, " {:>8} {:>8}", "-", "-")?,
+        }
     }
-    writeln!(out)?;
+    writeln!(out, "broker: its CPU s for a million readings; compiles: what of it are its compilers, cores\n")?;
     if let (Some(limit), Some(ours)) = (race.limit(), race.lane(PROCESSOR)) {
         let speed = ours.median.whole.per_second / limit.median.whole.per_second;
         let cost = ours.median.whole.cpu_s_per_million / limit.median.whole.cpu_s_per_million;

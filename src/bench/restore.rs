@@ -47,7 +47,7 @@ pub fn run(bench: &Bench<'_>, load: &Load, runs: usize) -> Result<Restore> {
     let mut child = bench.processor(&ground, &group, Time::Simulated)?;
     let mut offsets = Offsets::new(&ground, &group, ground.spans()?)?;
     let told = bench.telling("restore: the first life", input.records);
-    watch::until(input.records, &mut child, &mut offsets, bench.stop, told)?;
+    watch::until(bench, input.records, &mut child, &mut offsets, told)?;
     let mut restore = Restore {
         load,
         first_commit_s: Vec::new(),
@@ -69,7 +69,7 @@ pub fn run(bench: &Bench<'_>, load: &Load, runs: usize) -> Result<Restore> {
             bench.tell.progress(&format!("restore: life {} of {}", run + 1, runs + 1));
             first.get_or_insert_with(|| started.elapsed().as_secs_f64());
         };
-        let seen = watch::until(expected, &mut child, &mut offsets, bench.stop, told)?;
+        let seen = watch::until(bench, expected, &mut child, &mut offsets, told)?;
         restore.last_commit_s.push(started.elapsed().as_secs_f64());
         restore.first_commit_s.extend(first);
         let usage = child.usage();

@@ -1,11 +1,13 @@
 //! Watches something work: how far it is by what it commits (or says), what it uses by its process.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::Bench;
+use super::broker::BrokerUsage;
 use super::child::{Child, Usage};
 use super::error::{Error, Result};
 use super::figure::{Figures, Stretch};
@@ -103,6 +105,7 @@ struct Sample {
     at: Instant,
     done: u64,
     usage: Usage,
+    broker: Option<BrokerUsage>,
 }
 
 /// How the watching ended.
@@ -114,26 +117,30 @@ pub struct Watched {
     pub done: u64,
 }
 
-/// Watches `child` until `progress` says `expected`.
+/// Watches `child`, and the broker beside it, until `progress` says `expected`.
 ///
 /// # Errors
 /// It ends, or stands still; the user is impatient.
 pub fn until(
+    bench: &Bench<'_>,
     expected: u64,
     child: &mut Child,
     progress: &mut dyn Progress,
-    stop: &AtomicBool,
     mut tell: impl FnMut(u64),
 ) -> Result<Watched> {
     let started = Instant::now();
-    let mut samples = vec![Sample { at: started, done: 0, usage: child.usage() }];
+    let sample = |at: Instant, done: u64, child: &mut Child| {
+        let broker = bench.broker.and_then(|broker| broker.usage());
+        Sample { at, done, usage: child.usage(), broker }
+    };
+    let mut samples = vec![sample(started, 0, child)];
     let mut moved = started;
     loop {
         let done = progress.done()?;
         let before = samples.last().map_or(0, |sample| sample.done);
         if done != before {
             moved = Instant::now();
-            samples.push(Sample { at: moved, done, usage: child.usage() });
+            samples.push(sample(moved, done, child));
             tell(done);
             if done >= expected {
                 return Ok(Watched { figures: figures(&samples), done });
@@ -143,7 +150,7 @@ pub fn until(
             return Err(Error::Stalled { name, consumed: done, expected, seconds, lines });
         }
         child.check()?;
-        if stop.load(Ordering::Relaxed) {
+        if bench.stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
     }
@@ -174,6 +181,7 @@ fn stretch(from: &Sample, to: &Sample) -> Stretch {
         seconds,
         per_second: readings as f64 / seconds,
         cpu_s_per_million: cpu_s / readings as f64 * 1e6,
+        broker: from.broker.zip(to.broker).map(|(from, to)| to.since(from, readings, seconds)),
     }
 }
 
@@ -188,6 +196,7 @@ mod tests {
             at: start + Duration::from_millis(ms),
             done,
             usage: Usage { cpu_s, peak_bytes: 1 << 20 },
+            broker: None,
         };
         let samples = [sample(0, 0, 0.5), sample(5_000, 100, 3.0), sample(5_500, 500, 3.2), sample(6_000, 1_100, 3.5)];
         let figures = figures(&samples);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 
+use crate::bench::broker::Broker;
 use crate::bench::disk::Disk;
 use crate::bench::load::Load;
 use crate::bench::peer::Peer;
@@ -68,8 +69,9 @@ pub struct Args {
     /// Rounds, of which the medians are shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     runs: u16,
-    /// Rounds before those, of the processor alone, that are not counted: a broker that was just started compiles for a while.
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    /// At most so many rounds before those, of the processor alone, that are not counted: a broker that was just started
+    /// compiles beside whoever comes first. They end when its compilers are quiet (of a cluster that is given: after one).
+    #[arg(long, default_value_t = 6, value_name = "N")]
     warm_up: u16,
     /// Another program that does the same job (may be repeated).
     #[arg(long = "peer", value_name = "NAME=COMMAND", value_parser = pair)]
@@ -197,6 +199,7 @@ fn measure(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
         settings: connect.reach("ops-bench")?.0,
         prefix: format!("{}{:x}-{:x}.", args.topic_prefix, now_ms(), std::process::id()),
         disk: local.as_ref().map(|kafka| Disk(kafka.log())),
+        broker: local.as_ref().and_then(Broker::of),
         program: std::env::current_exe().context("finding this program")?,
         client_flags: args.settings.iter().map(|(key, value)| format!("--kafka={key}={value}")).collect(),
         partitions: args.partitions,

@@ -17,7 +17,6 @@
 
 pub mod action;
 mod binary;
-mod decimals;
 mod flat;
 pub mod format;
 pub mod ids;

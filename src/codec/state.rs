@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::binary::{Cursor, Fault, put_blocks, put_bytes, put_count, put_double, put_long};
 use super::reading::put_attributes;
-use super::{Error, ROLLUP, STATE, decimals, flat};
+use super::{Error, ROLLUP, STATE, flat};
+use crate::model::decimals;
 use crate::model::state::{Centroid, LatestReading, PartitionRecord, Rollup, RollupPane, ServiceRecord};
 
 /// What a record of `ops.state` holds.

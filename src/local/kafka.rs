@@ -203,6 +203,11 @@ impl LocalKafka {
         watchdog::pid(&self.scratch).map_err(Error::io("finding the broker's process"))
     }
 
+    /// Does it run in a container? Then [`Self::pid`] is that of the program that runs the container.
+    pub fn is_in_container(&self) -> bool {
+        self.in_container
+    }
+
     /// The directory that holds its log.
     pub fn log(&self) -> PathBuf {
         self.scratch.join(LOG)

@@ -3,6 +3,7 @@
 //! No I/O, no clock, no logging. Everything else in the crate speaks in these types.
 
 pub mod action;
+pub mod decimals;
 pub mod ids;
 pub mod incident;
 pub mod network;

@@ -93,7 +93,7 @@ impl Series {
         Self {
             role: Role::of(spec, sensor),
             seen: None,
-            panes: Panes::new(spec.window_ms),
+            panes: Panes::new(spec.window_ms, spec.step_ms),
             latest: Latest::default(),
             sketches: Sketches::default(),
             pending: Pending::default(),

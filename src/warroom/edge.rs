@@ -107,7 +107,7 @@ struct Edge {
 
 impl Edge {
     fn new(watched: Watched) -> Self {
-        let panes = Panes::new(watched.window_ms);
+        let panes = Panes::new(watched.window_ms, watched.step_ms);
         let (clock, values, news) = (PartitionClock::default(), VecDeque::new(), News::default());
         Self { watched, clock, panes, values, next: None, whole_from: i64::MAX, news }
     }

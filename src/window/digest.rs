@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 
 use tdigest::{Centroid as TCentroid, TDigest};
 
-use super::panes::grow;
+use super::panes::make_room;
+use crate::model::decimals;
 use crate::model::state::{Centroid, Rollup};
 
 /// Up to so many values of a cut are kept as they are.
@@ -82,41 +83,18 @@ impl Sketch {
 
     /// Does it hold a reading that may lie in `(after, to]`?
     pub fn overlaps(&self, after: i64, to: i64) -> bool {
-        self.head().overlaps(after, to)
+        self.n > 0 && self.last_ts > after && self.first_ts <= to
     }
 
     /// Its digest, if it holds a reading that may lie in `(after, to]`.
     pub fn digest(&self, after: i64, to: i64) -> Option<TDigest> {
         self.overlaps(after, to).then(|| match self.centroids.is_empty() {
             true => digest_of(self.values.clone()),
-            false => self.head().digest(self.centroids.iter().map(|c| TCentroid::new(c.mean, c.weight)).collect()),
+            false => {
+                let centroids = self.centroids.iter().map(|c| TCentroid::new(c.mean, c.weight)).collect();
+                TDigest::new(centroids, self.sum, self.n as f64, Some(self.max), Some(self.min), SIZE)
+            }
         })
-    }
-
-    fn head(&self) -> Head {
-        let Self { first_ts, last_ts, n, sum, min, max, .. } = *self;
-        Head { first_ts, last_ts, n, sum, min, max }
-    }
-}
-
-/// What a sketch says beside its numbers.
-#[derive(Clone, Copy, Debug)]
-struct Head {
-    first_ts: i64,
-    last_ts: i64,
-    n: u64,
-    sum: f64,
-    min: f64,
-    max: f64,
-}
-
-impl Head {
-    fn overlaps(&self, after: i64, to: i64) -> bool {
-        self.n > 0 && self.last_ts > after && self.first_ts <= to
-    }
-
-    fn digest(&self, centroids: Vec<TCentroid>) -> TDigest {
-        TDigest::new(centroids, self.sum, self.n as f64, Some(self.max), Some(self.min), SIZE)
     }
 }
 
@@ -124,73 +102,124 @@ fn digest_of(values: Vec<f64>) -> TDigest {
     TDigest::new_with_size(SIZE).merge_unsorted(values)
 }
 
-/// The sketches that one series keeps for its window, in the order of their cuts. One ring holds the numbers of all of
-/// them: a window of 300 s has 30, and there may be 100,000 series.
+/// The sketches that one series keeps for its window, in the order of their cuts. A window of 300 s has 30, and there may
+/// be 100,000 series: one ring holds the numbers of all of them, and a decimal takes as many bytes as it needs.
 #[derive(Clone, Debug, Default)]
 pub struct Sketches {
-    heads: VecDeque<(Head, Numbers)>,
-    /// Values; of a digest the means and weights of its centroids by turns.
-    numbers: VecDeque<f64>,
+    kept: VecDeque<Kept>,
+    numbers: VecDeque<u8>,
 }
 
-/// What the numbers of a sketch are, and how many there are of them.
+/// A sketch that is kept, but for its numbers.
 #[derive(Clone, Copy, Debug)]
-enum Numbers {
-    Values(u32),
-    Centroids(u32),
+struct Kept {
+    first_ts: i64,
+    last_ts: i64,
+    /// How many bytes of `numbers`.
+    bytes: u32,
+    form: Form,
 }
 
-impl Numbers {
-    fn len(self) -> usize {
-        match self {
-            Self::Values(n) => n as usize,
-            Self::Centroids(n) => 2 * n as usize,
-        }
-    }
+/// What the numbers of a sketch are.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// Its values as whole numbers of their last decimal: the least in eight bytes, then what each has more, in `width`.
+    Decimals { decimals: u8, width: u8 },
+    /// Its values.
+    Doubles,
+    /// Of a digest: n, sum, min, max, then mean and weight of each centroid.
+    Centroids,
 }
 
 impl Sketches {
     /// Keeps the sketch of a cut.
     pub fn push(&mut self, sketch: &Sketch) {
-        let numbers = match sketch.centroids.len() {
-            0 => Numbers::Values(sketch.values.len() as u32),
-            centroids => Numbers::Centroids(centroids as u32),
+        let before = self.numbers.len();
+        let Sketch { first_ts, last_ts, n, sum, min, max, .. } = *sketch;
+        let form = if !sketch.centroids.is_empty() {
+            let head = [n as f64, sum, min, max];
+            self.put(head.into_iter().chain(sketch.centroids.iter().flat_map(|c| [c.mean, c.weight])));
+            Form::Centroids
+        } else if let Some((decimals, wholes)) = decimals::split(&sketch.values) {
+            Form::Decimals { decimals: decimals as u8, width: self.put_wholes(&wholes) }
+        } else {
+            self.put(sketch.values.iter().copied());
+            Form::Doubles
         };
-        grow(&mut self.heads);
-        self.heads.push_back((sketch.head(), numbers));
-        let flat = sketch.centroids.iter().flat_map(|c| [c.mean, c.weight]);
-        for number in sketch.values.iter().copied().chain(flat) {
-            grow(&mut self.numbers);
-            self.numbers.push_back(number);
+        let bytes = (self.numbers.len() - before) as u32;
+        make_room(&mut self.kept, 1);
+        self.kept.push_back(Kept { first_ts, last_ts, bytes, form });
+    }
+
+    fn put(&mut self, numbers: impl Iterator<Item = f64>) {
+        for number in numbers {
+            make_room(&mut self.numbers, size_of::<f64>());
+            self.numbers.extend(number.to_le_bytes());
         }
+    }
+
+    /// Says how many bytes each takes.
+    fn put_wholes(&mut self, wholes: &[i64]) -> u8 {
+        let (least, most) = wholes.iter().fold((i64::MAX, i64::MIN), |(a, b), &whole| (a.min(whole), b.max(whole)));
+        let bits = u64::BITS - most.abs_diff(least.min(most)).leading_zeros();
+        let width = bits.div_ceil(8).max(1) as usize;
+        make_room(&mut self.numbers, size_of::<i64>() + width * wholes.len());
+        self.numbers.extend(least.to_le_bytes());
+        wholes.iter().for_each(|whole| self.numbers.extend(&whole.abs_diff(least).to_le_bytes()[..width]));
+        width as u8
     }
 
     /// Forgets the oldest whose readings all lie at or before `through`.
     pub fn forget(&mut self, through: i64) {
-        while let Some(&(_, numbers)) = self.heads.front().filter(|(head, _)| head.last_ts <= through) {
-            self.heads.pop_front();
-            self.numbers.drain(..numbers.len());
+        while let Some(&oldest) = self.kept.front().filter(|kept| kept.last_ts <= through) {
+            self.kept.pop_front();
+            self.numbers.drain(..oldest.bytes as usize);
         }
     }
 
     /// Digests of those that hold a reading that may lie in `(after, to]`.
     pub fn digests(&self, after: i64, to: i64) -> Vec<TDigest> {
         let (mut digests, mut begin) = (Vec::new(), 0);
-        for (head, numbers) in &self.heads {
-            let end = begin + numbers.len();
-            if head.overlaps(after, to) {
-                let flat: Vec<f64> = self.numbers.range(begin..end).copied().collect();
-                digests.push(match numbers {
-                    Numbers::Values(_) => digest_of(flat),
-                    Numbers::Centroids(_) => {
-                        head.digest(flat.chunks_exact(2).map(|pair| TCentroid::new(pair[0], pair[1])).collect())
-                    }
-                });
+        for kept in &self.kept {
+            let end = begin + kept.bytes as usize;
+            if kept.last_ts > after && kept.first_ts <= to {
+                let bytes: Vec<u8> = self.numbers.range(begin..end).copied().collect();
+                digests.push(kept.form.digest(&bytes));
             }
             begin = end;
         }
         digests
     }
+}
+
+impl Form {
+    fn digest(self, bytes: &[u8]) -> TDigest {
+        let doubles = || bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect::<Vec<_>>();
+        match self {
+            Self::Decimals { decimals, width } => digest_of(values_of(bytes, decimals.into(), width.into())),
+            Self::Doubles => digest_of(doubles()),
+            Self::Centroids => match *doubles() {
+                [n, sum, min, max, ref centroids @ ..] => {
+                    let centroids = centroids.as_chunks().0.iter().map(|[mean, weight]| TCentroid::new(*mean, *weight));
+                    TDigest::new(centroids.collect(), sum, n, Some(max), Some(min), SIZE)
+                }
+                // No sketch is kept so.
+                _ => digest_of(Vec::new()),
+            },
+        }
+    }
+}
+
+/// What [`Sketches::put_wholes`] has put there.
+fn values_of(bytes: &[u8], decimals: usize, width: usize) -> Vec<f64> {
+    let Some((least, others)) = bytes.split_first_chunk() else { return Vec::new() };
+    let least = i64::from_le_bytes(*least);
+    let value = |more: &[u8]| {
+        let mut whole = [0; size_of::<u64>()];
+        whole[..width].copy_from_slice(more);
+        decimals::value(least.wrapping_add_unsigned(u64::from_le_bytes(whole)), decimals)
+    };
+    others.chunks_exact(width).filter_map(value).collect()
 }
 
 /// The quantile (0 to 1) of all readings of `digests`, which come in the order of their cuts.
@@ -230,17 +259,32 @@ mod tests {
 
     #[test]
     fn sketches_that_are_kept_are_the_same_sketches() {
+        let scales = [1.0, 0.001, 1.0 / 3.0, -1e9, 1e12];
         let sketch = |cut: i64, n: i64| {
-            let values: Vec<f64> = (0..n).map(|i| ((i + cut) * 7919 % 1009) as f64).collect();
+            let scale = scales[cut as usize % scales.len()];
+            let values: Vec<f64> = (0..n).map(|i| ((i + cut) * 7919 % 1009) as f64 * scale).collect();
             Sketch::of(&values, 10 * cut, 10 * cut + 9)
         };
-        let all: Vec<Sketch> = (0..40).map(|cut| sketch(cut, 1 + cut * 37 % 100)).collect();
+        let all: Vec<Sketch> = (0..80).map(|cut| sketch(cut, 1 + cut * 37 % 100)).collect();
         let mut kept = Sketches::default();
         all.iter().for_each(|sketch| kept.push(sketch));
         kept.forget(149);
-        for (after, to) in [(149, 400), (200, 299), (400, 500)] {
+        for (after, to) in [(149, 800), (200, 299), (400, 500)] {
             let one_by_one: Vec<_> = all.iter().filter_map(|sketch| sketch.digest(after, to)).collect();
             assert_eq!(kept.digests(after, to), one_by_one, "({after}, {to}]");
         }
+        kept.forget(800);
+        assert!(kept.numbers.is_empty());
+    }
+
+    #[test]
+    fn few_decimals_are_few_bytes() {
+        let bytes = |values: &[f64]| {
+            let mut kept = Sketches::default();
+            kept.push(&Sketch::of(values, 1, 2));
+            assert_eq!(kept.digests(0, 2), [digest_of(values.to_vec())]);
+            kept.numbers.len()
+        };
+        assert_eq!([bytes(&[7.0]), bytes(&[31.2, 0.417]), bytes(&[-1e14, 1e14]), bytes(&[0.1 + 0.2])], [9, 12, 20, 8]);
     }
 }

@@ -4,12 +4,12 @@
 //!
 //! ```text
 //!            through - W                            through
-//!   ...  |  gone  |<--------- in the sum -------------->| not yet |  ...
+//!   ...  |  gone  |<--------- in the sum -------------->| ahead |  ...
 //! ```
 
 use std::collections::VecDeque;
 
-use super::place_of;
+use smallvec::SmallVec;
 
 /// What is counted of the readings of one step, or of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,102 +40,195 @@ impl Counters {
         self.over -= other.over;
         self.unrecovered -= other.unrecovered;
     }
+
+    /// Each of them, or this.
+    fn at_most(self, most: u64) -> Self {
+        Self { n: self.n.min(most), over: self.over.min(most), unrecovered: self.unrecovered.min(most) }
+    }
 }
 
-/// The readings of `(end - step, end]`. Never empty. A window of 300 steps is 300 of them for each series, so it is
-/// small: no step of one series has 2^32 readings, whose values alone would be 32 GiB.
+/// Readings of one step, or steps without any. A window of 300 s is 300 of these in each of 100,000 series, so one is
+/// four bytes: a step with more readings than it can count has several, the others no steps after the first.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, packed(4))]
-struct Pane {
-    end: i64,
-    n: u32,
-    over: u32,
-    unrecovered: u32,
+struct Slot {
+    /// Readings; 0: only steps are passed over.
+    n: u8,
+    /// Steps that it lies after the one before it. Of steps that are passed over: by how many bits their number is shifted.
+    gap: u8,
+    /// Readings above the threshold. Of steps: the lower byte of their number.
+    over: u8,
+    /// Readings above the recover threshold. Of steps: the upper byte.
+    unrecovered: u8,
 }
 
-impl Pane {
-    fn new(end: i64, counters: Counters) -> Self {
-        let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        Self { end, n: narrow(counters.n), over: narrow(counters.over), unrecovered: narrow(counters.unrecovered) }
+impl Slot {
+    fn new(gap: u8, counters: Counters) -> Self {
+        // What is put into a slot fits.
+        let narrow = |count: u64| u8::try_from(count).unwrap_or(u8::MAX);
+        let Counters { n, over, unrecovered } = counters;
+        Self { n: narrow(n), gap, over: narrow(over), unrecovered: narrow(unrecovered) }
+    }
+
+    /// Passes over as many of so many steps as one can, from 1 on: the leading 16 bits of their number.
+    fn passing(steps: i64) -> Self {
+        let shift = (i64::BITS - steps.leading_zeros()).saturating_sub(16);
+        let [over, unrecovered, ..] = (steps >> shift).to_le_bytes();
+        Self { n: 0, gap: shift as u8, over, unrecovered }
+    }
+
+    /// After the one before it.
+    fn steps(self) -> i64 {
+        match self.n {
+            0 => i64::from(u16::from_le_bytes([self.over, self.unrecovered])) << self.gap,
+            _ => self.gap.into(),
+        }
     }
 
     fn counters(self) -> Counters {
-        Counters { n: self.n.into(), over: self.over.into(), unrecovered: self.unrecovered.into() }
-    }
-
-    fn add(&mut self, new: Self) {
-        self.n = self.n.saturating_add(new.n);
-        self.over = self.over.saturating_add(new.over);
-        self.unrecovered = self.unrecovered.saturating_add(new.unrecovered);
+        match self.n {
+            0 => Counters::default(),
+            n => Counters { n: n.into(), over: self.over.into(), unrecovered: self.unrecovered.into() },
+        }
     }
 }
+
+/// Most readings of a slot.
+const SLOT: u64 = u8::MAX as u64;
 
 /// The steps of one series that can still matter, and their sum over the window.
 #[derive(Clone, Debug)]
 pub struct Panes {
+    /// ms.
+    step: i64,
     /// W, ms.
     window: i64,
-    /// Ascending.
-    panes: VecDeque<Pane>,
+    slots: VecDeque<Slot>,
+    /// The end of the first slot's step, ms; if there is one.
+    first: i64,
+    /// And of the last one's.
+    last: i64,
     /// The sum is that of `(through - window, through]`.
     through: i64,
-    /// How many panes of the front are in the sum.
-    inside: usize,
+    /// How many slots at the end are not in the sum yet.
+    ahead: usize,
     sum: Counters,
-    /// Readings above the threshold in all panes, those after `through` included.
+    /// Readings above the threshold in all slots, those ahead included.
     over: u64,
 }
 
 impl Panes {
-    /// No readings yet, for windows of `window` ms.
-    pub fn new(window: i64) -> Self {
-        let through = i64::MIN.saturating_add(window);
-        Self { window, panes: VecDeque::new(), through, inside: 0, sum: Counters::default(), over: 0 }
+    /// No readings yet, for windows of `window` ms that move by `step` ms.
+    pub fn new(window: i64, step: i64) -> Self {
+        let (through, sum) = (i64::MIN.saturating_add(window), Counters::default());
+        Self { step, window, slots: VecDeque::new(), first: 0, last: 0, through, ahead: 0, sum, over: 0 }
     }
 
-    /// Counts readings of the step that ends at `end`. What no window to come can see is not kept.
+    /// Counts readings of the step that ends at `end`, a multiple of it. What no window to come can see is not kept.
     pub fn count(&mut self, end: i64, counters: Counters) {
         if end <= self.through - self.window {
             return;
         }
+        // Nobody has more in a step: the values alone would be 32 GiB.
+        let counters = counters.at_most(u32::MAX.into()).at_most(counters.n);
         self.over += counters.over;
         if end <= self.through {
             self.sum.add(counters);
         }
-        let new = Pane::new(end, counters);
-        match place_of(self.panes.iter().map(|pane| pane.end), end) {
-            Ok(at) => self.panes[at].add(new),
-            Err(place) => {
-                grow(&mut self.panes);
-                self.panes.insert(place, new);
-                self.inside += usize::from(end <= self.through);
+        // Readings come nearly in order: few are after this one.
+        let mut later = SmallVec::<[(i64, Counters); 8]>::new();
+        while !self.slots.is_empty() && self.last > end {
+            let (end, counters) = (self.last, self.pop_back());
+            // Steps that were passed over are passed over anew.
+            if counters.n > 0 {
+                later.push((end, counters));
             }
         }
+        self.append(end, counters);
+        later.into_iter().rev().for_each(|(end, counters)| self.append(end, counters));
+    }
+
+    /// Puts readings of a step behind all others, or to those of the last step.
+    fn append(&mut self, end: i64, mut counters: Counters) {
+        if self.slots.is_empty() {
+            (self.first, self.last) = (end, end);
+        }
+        let mut steps = end.saturating_sub(self.last) / self.step;
+        while steps > u8::MAX.into() {
+            let passing = Slot::passing(steps);
+            steps -= passing.steps();
+            self.push(passing);
+        }
+        if steps == 0
+            && let Some(slot) =
+                self.slots.back_mut().filter(|slot| slot.n > 0 && u64::from(slot.n) + counters.n <= SLOT)
+        {
+            let mut all = slot.counters();
+            all.add(counters);
+            *slot = Slot::new(slot.gap, all);
+            return;
+        }
+        while counters.n > 0 {
+            let part = counters.at_most(SLOT);
+            counters.remove(part);
+            self.push(Slot::new(std::mem::take(&mut steps) as u8, part));
+        }
+    }
+
+    fn push(&mut self, slot: Slot) {
+        make_room(&mut self.slots, 1);
+        self.slots.push_back(slot);
+        self.last = self.last.saturating_add(slot.steps().saturating_mul(self.step));
+        self.ahead += usize::from(self.last > self.through);
+    }
+
+    /// Takes the last slot away; where it lay is still in the sums.
+    fn pop_back(&mut self) -> Counters {
+        let Some(slot) = self.slots.pop_back() else { return Counters::default() };
+        self.ahead -= usize::from(self.last > self.through);
+        self.last = self.last.saturating_sub(slot.steps().saturating_mul(self.step));
+        slot.counters()
     }
 
     /// Moves the window on to `(to - W, to]`, if it is not there yet, and forgets what it leaves behind. `to` is a
     /// multiple of the step.
     pub fn advance(&mut self, to: i64) -> Counters {
         self.through = self.through.max(to);
-        let after = self.through - self.window;
-        while let Some(&pane) = self.panes.front().filter(|pane| pane.end <= after) {
-            self.panes.pop_front();
-            self.over -= u64::from(pane.over);
-            if self.inside > 0 {
-                self.inside -= 1;
-                self.sum.remove(pane.counters());
+        while self.first <= self.through - self.window
+            && let Some(gone) = self.slots.pop_front()
+        {
+            self.over -= gone.counters().over;
+            if self.ahead > self.slots.len() {
+                self.ahead = self.slots.len();
+            } else {
+                self.sum.remove(gone.counters());
+            }
+            let steps = self.slots.front().map_or(0, |next| next.steps());
+            self.first = self.first.saturating_add(steps.saturating_mul(self.step));
+        }
+        let (mut sum, mut ahead) = (self.sum, 0);
+        for (end, slot) in self.from_behind().take(self.ahead) {
+            if end > self.through {
+                ahead += 1;
+            } else {
+                sum.add(slot.counters());
             }
         }
-        while let Some(&pane) = self.panes.get(self.inside).filter(|pane| pane.end <= self.through) {
-            self.inside += 1;
-            self.sum.add(pane.counters());
-        }
-        self.sum
+        (self.sum, self.ahead) = (sum, ahead);
+        sum
+    }
+
+    /// The slots from the last to the first, each with the end of its step.
+    fn from_behind(&self) -> impl Iterator<Item = (i64, Slot)> {
+        self.slots.iter().rev().scan(self.last, |last, &slot| {
+            let end = *last;
+            *last = end.saturating_sub(slot.steps().saturating_mul(self.step));
+            Some((end, slot))
+        })
     }
 
     /// Where the newest step lies in memory.
     pub fn tail(&self) -> *const u8 {
-        self.panes.back().map_or(std::ptr::null(), |pane| std::ptr::from_ref(pane).cast())
+        self.slots.back().map_or(std::ptr::null(), |slot| std::ptr::from_ref(slot).cast())
     }
 
     /// Readings above the threshold, those of steps after the window included.
@@ -150,10 +243,12 @@ impl Panes {
         if left < least {
             return self.through;
         }
-        for pane in self.panes.iter().take(self.inside) {
-            left -= u64::from(pane.n);
+        let mut end = self.first;
+        for (place, slot) in self.slots.iter().take(self.slots.len() - self.ahead).enumerate() {
+            end += if place > 0 { slot.steps() * self.step } else { 0 };
+            left -= slot.counters().n;
             if left < least {
-                return pane.end + self.window;
+                return end + self.window;
             }
         }
         i64::MAX
@@ -162,17 +257,17 @@ impl Panes {
     /// Counters over `(after, to]`; both multiples of the step, none of it before the window.
     pub fn sum(&self, after: i64, to: i64) -> Counters {
         let mut sum = Counters::default();
-        for pane in self.panes.iter().rev().skip_while(|pane| pane.end > to).take_while(|pane| pane.end > after) {
-            sum.add(pane.counters());
+        for (_, slot) in self.from_behind().skip_while(|(end, _)| *end > to).take_while(|(end, _)| *end > after) {
+            sum.add(slot.counters());
         }
         sum
     }
 }
 
-/// Makes room for one more, by a quarter: doubling would waste as much as a window holds, in each of 100,000 series.
-pub(super) fn grow<T>(ring: &mut VecDeque<T>) {
-    if ring.len() == ring.capacity() {
-        ring.reserve_exact(ring.len() / 4 + 8);
+/// Makes room for `more`, and an eighth beyond: doubling would waste as much as a window holds, in each of 100,000 series.
+pub(super) fn make_room<T>(ring: &mut VecDeque<T>, more: usize) {
+    if ring.capacity() - ring.len() < more {
+        ring.reserve_exact(more + ring.len() / 8 + 4);
     }
 }
 
@@ -182,7 +277,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn counted(readings: &[(i64, bool, bool)]) -> Panes {
-        let mut panes = Panes::new(5_000);
+        let mut panes = Panes::new(5_000, 1_000);
         readings.iter().for_each(|&(end, over, unrecovered)| panes.count(end, Counters::one(over, unrecovered)));
         panes
     }
@@ -205,29 +300,87 @@ mod tests {
         assert_eq!(until, [i64::MAX, 9_000, 7_000, 6_000, 4_000]);
     }
 
+    #[test]
+    fn a_step_has_as_many_readings_as_come_and_lies_as_far_as_it_does() {
+        let mut panes = Panes::new(100_000_000, 1_000);
+        let many = |n| Counters { n, over: n / 2, unrecovered: n };
+        let far = 70_000_000;
+        panes.count(1_000, many(600));
+        panes.count(far, many(1_000));
+        panes.count(1_000, many(300));
+        panes.count(2_000, many(100_000));
+        panes.count(2_000 + 256_000, many(1));
+        let (first, second, third) = (many(900), many(100_000), many(1));
+        assert_eq!([panes.sum(0, 1_000), panes.sum(1_000, 2_000), panes.sum(2_000, 258_000)], [first, second, third]);
+        assert_eq!((panes.sum(258_000, far - 1_000).n, panes.sum(far - 1_000, far)), (0, many(1_000)));
+        assert_eq!((panes.advance(far).n, panes.over()), (101_901, 450 + 50_000 + 500));
+        assert_eq!(panes.holds_until(101_001), 100_002_000);
+        assert_eq!(panes.advance(100_001_000).n, 101_001);
+        assert_eq!((panes.advance(100_258_000).n, panes.over()), (1_000, 500));
+        assert_eq!((panes.advance(100_000_000 + far).n, panes.over()), (0, 0));
+        assert!(panes.slots.is_empty() && panes.ahead == 0);
+    }
+
+    #[test]
+    fn any_distance_is_a_few_slots() {
+        for distance in [255, 256, 65_535, 65_536, 123_456_789, i64::MAX / 1_000] {
+            let mut panes = Panes::new(5_000, 1_000);
+            panes.count(0, Counters::one(true, true));
+            panes.count(distance * 1_000, Counters::one(true, true));
+            assert!(panes.slots.len() <= 6, "{distance}: {:?}", panes.slots);
+            panes.count(1_000, Counters::one(true, true));
+            assert_eq!(panes.sum(0, 1_000).n, 1);
+            assert_eq!((panes.advance(0).n, panes.advance(distance * 1_000).n, panes.over()), (1, 1, 1), "{distance}");
+        }
+    }
+
     proptest! {
         /// Whatever comes in whatever order, and however far it is moved at once: the sum is that of all readings.
         #[test]
         fn the_moving_sum_is_the_sum(
-            moves in prop::collection::vec((0_i64..4, prop::collection::vec((-7_i64..9, any::<bool>()), 0..5)), 1..40),
+            window in prop::sample::select(&[5_i64, 700][..]),
+            moves in prop::collection::vec(
+                (prop_oneof![9 => 0_i64..4, 1 => 0_i64..1_500], prop::collection::vec((-7_i64..9, any::<bool>(), readings()), 0..5)),
+                1..40,
+            ),
         ) {
-            let (mut panes, mut all, mut at) = (Panes::new(5_000), Vec::new(), 0);
+            let window = window * 1_000;
+            let (mut panes, mut all, mut at) = (Panes::new(window, 1_000), Vec::new(), 0);
             for (steps, readings) in moves {
-                for (step, over) in readings {
-                    let end = at + step * 1_000;
-                    panes.count(end, Counters::one(over, false));
-                    all.push((end, over));
+                for (step, over, n) in readings {
+                    let end = at + step * (window / 7_000).max(1) * 1_000;
+                    let counters = Counters { n, over: if over { n } else { 0 }, unrecovered: 0 };
+                    panes.count(end, counters);
+                    all.push((end, counters));
                 }
                 at += steps * 1_000;
-                let inside = || all.iter().filter(|(end, _)| at - 5_000 < *end && *end <= at);
-                let n = inside().count() as u64;
-                let over = inside().filter(|(_, over)| *over).count() as u64;
-                let sum = Counters { n, over, unrecovered: 0 };
+                let sum_of = |after: i64, to: i64| {
+                    let mut sum = Counters::default();
+                    let inside = all.iter().filter(|(end, _)| after < *end && *end <= to);
+                    inside.for_each(|(_, counters)| sum.add(*counters));
+                    sum
+                };
+                let sum = sum_of(at - window, at);
                 prop_assert_eq!(panes.advance(at), sum);
-                prop_assert_eq!(panes.sum(at - 5_000, at), sum);
-                let to_come = all.iter().filter(|(end, over)| *end > at && *over).count() as u64;
-                prop_assert_eq!(panes.over(), over + to_come);
+                prop_assert_eq!(panes.sum(at - window, at), sum);
+                prop_assert_eq!(panes.over(), sum_of(at - window, i64::MAX).over);
+                for least in [1, 2, 300] {
+                    let until = panes.holds_until(least);
+                    if until == i64::MAX {
+                        prop_assert!(least == 0);
+                    } else if until > at {
+                        let left = |at: i64| sum_of(at - window, panes.through).n;
+                        prop_assert!(left(until) < least && left(until - 1_000) >= least);
+                    } else {
+                        prop_assert!(sum.n < least);
+                    }
+                }
             }
         }
+    }
+
+    /// Of one step: few as a rule.
+    fn readings() -> impl Strategy<Value = u64> {
+        prop_oneof![4 => 1_u64..4, 1 => 200_u64..2_000]
     }
 }
