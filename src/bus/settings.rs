@@ -225,7 +225,8 @@ impl Settings {
     /// A member of a group. Without `read_committed` the client would not ask for stable committed offsets.
     pub(super) fn member(&self, group: &str, instance: Option<&str>) -> ClientConfig {
         let mut config = self.consumer();
-        self.defaults(&mut config, &[("session.timeout.ms", SESSION_TIMEOUT_MS), ("heartbeat.interval.ms", "1500")]);
+        // A member hears of a rebalance by its next heartbeat, and one that moves partitions takes two of them.
+        self.defaults(&mut config, &[("session.timeout.ms", SESSION_TIMEOUT_MS), ("heartbeat.interval.ms", "500")]);
         config
             .set("group.id", group)
             .set("isolation.level", "read_committed")

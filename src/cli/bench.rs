@@ -22,6 +22,10 @@ use crate::cli::stop::StopSignal;
 use crate::local::kafka::{LocalKafka, Options, Profile};
 use crate::telemetry::clock::now_ms;
 
+/// A new group waits so long for its members, as it does in a broker with default settings: all threads of what is
+/// measured begin together.
+const MEMBERS_TOGETHER: (&str, &str) = ("group.initial.rebalance.delay.ms", "3000");
+
 /// Measure how fast the processor is here: beside a bare consumer of the same topic, and beside other programs.
 ///
 /// Fills a topic with readings in simulated time, then lets a bare consumer (which only counts: the limit of the client
@@ -185,7 +189,11 @@ fn measure(args: &Args, stop: &AtomicBool) -> anyhow::Result<bool> {
     let given = args.brokers.as_deref().map(str::trim).filter(|brokers| !brokers.is_empty());
     let local = match given {
         Some(_) => None,
-        None => Some(LocalKafka::start(&Options { profile: Profile::Bench, ..Options::default() })?),
+        None => Some(LocalKafka::start(&Options {
+            profile: Profile::Bench,
+            properties: [MEMBERS_TOGETHER].map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            ..Options::default()
+        })?),
     };
     let brokers = local.as_ref().map_or(given, |kafka| Some(kafka.brokers())).unwrap_or_default().to_owned();
     let connect = Connect {

@@ -69,7 +69,7 @@ pub fn decode_with_any_name<'a>(
 
 /// The same of a value that is a whole reading by the current schema, as nearly all are: key, headers and append time are
 /// not asked for. `None` of any other.
-#[inline]
+#[inline(always)]
 pub fn decode_plain<'a>(ids: &Ids, value: &'a [u8]) -> Option<Reading<'a>> {
     (value.len() <= MAX_VALUE_LENGTH).then(|| plain(ids, value))?
 }
@@ -85,7 +85,9 @@ pub fn is_movable<'a>(
     length(key) + length(value) + headers <= MAX_MOVED_LENGTH
 }
 
-/// The short way: a whole reading by the current schema, borrowed. `None` if anything at all is amiss.
+/// The short way: a whole reading by the current schema, borrowed. `None` if anything at all is amiss. Inlined, so that the
+/// reading is made where it is wanted and not moved there.
+#[inline(always)]
 fn plain<'a>(ids: &Ids, value: &'a [u8]) -> Option<Reading<'a>> {
     let single = value.strip_prefix(READING.header());
     let mut cursor = Cursor::new(single.or_else(|| ids.current_reading(value))?);

@@ -37,7 +37,7 @@ pub(super) struct Decoded<'a> {
 impl<'a> Decoded<'a> {
     /// Reads a record, whose schema id, if it has one, is in `ids`. Of a record whose series is registered where it lies
     /// that is all; of any other [`Self::tell`] has to be asked for.
-    #[inline]
+    #[inline(always)]
     pub fn of(ids: &Ids, message: &'a Message<'_>) -> Self {
         let append_ms = message.timestamp().ms().unwrap_or(0);
         let plain = message.bytes().and_then(|value| codec::reading::decode_plain(ids, value)).map(Ok);

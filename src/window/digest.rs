@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use smallvec::SmallVec;
 use tdigest::{Centroid as TCentroid, TDigest};
 
 use super::panes::make_room;
@@ -163,9 +164,10 @@ impl Sketches {
         let (least, most) = wholes.iter().fold((i64::MAX, i64::MIN), |(a, b), &whole| (a.min(whole), b.max(whole)));
         let bits = u64::BITS - most.abs_diff(least.min(most)).leading_zeros();
         let width = bits.div_ceil(8).max(1) as usize;
-        make_room(&mut self.numbers, size_of::<i64>() + width * wholes.len());
-        self.numbers.extend(least.to_le_bytes());
-        wholes.iter().for_each(|whole| self.numbers.extend(&whole.abs_diff(least).to_le_bytes()[..width]));
+        let mut bytes = SmallVec::<[u8; 256]>::from_slice(&least.to_le_bytes());
+        wholes.iter().for_each(|whole| bytes.extend_from_slice(&whole.abs_diff(least).to_le_bytes()[..width]));
+        make_room(&mut self.numbers, bytes.len());
+        self.numbers.extend(&bytes[..]);
         width as u8
     }
 
