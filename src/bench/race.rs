@@ -3,7 +3,7 @@
 use super::Bench;
 use super::error::{Error, Result};
 use super::events::{self, Events};
-use super::figure::{self, Figures};
+use super::figure::{self, BrokerPart, Figures};
 use super::ground::{Ground, Input, Time};
 use super::load::Load;
 use super::peer::{self, Peer};
@@ -18,7 +18,7 @@ const LIMITS: [(&str, Form, &str); 2] =
 pub const PROCESSOR: &str = "processor";
 
 /// A broker is warm once its compilers take less than this, cores.
-const QUIET: f64 = 0.05;
+const QUIET: f64 = 0.1;
 
 /// All that was seen.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -29,6 +29,8 @@ pub struct Race {
     pub input: Input,
     /// Readings a second that the filler put there.
     pub filled_per_second: f64,
+    /// Of the rounds before those that count: what the broker took, where it can be seen.
+    pub warm_ups: Vec<Option<BrokerPart>>,
     /// Everything that ran, in the order in which it ran in each round.
     pub lanes: Vec<Lane>,
 }
@@ -80,8 +82,7 @@ impl Race {
     }
 }
 
-/// Runs up to `warm_ups` rounds in which only the processor runs and nothing is noted, then `runs` rounds. A broker is a
-/// JVM: one that has just been started compiles what transactions need for a minute, beside whoever comes first.
+/// Warms the broker up in at most `warm_ups` rounds, then runs `runs` rounds.
 ///
 /// # Errors
 /// Something could not be run to its end, or records were lost.
@@ -96,13 +97,7 @@ pub fn run(bench: &Bench<'_>, load: &Load, peers: &[Peer], warm_ups: usize, runs
             Lane { name, is_peer, runs, median, notes }
         })
         .collect();
-    for round in 1..=warm_ups {
-        let told = format!("warming up the broker, {round} of at most {warm_ups}");
-        let (run, _) = processor(bench, &ground, load, &input, &told)?;
-        if run.figures.whole.broker.is_none_or(|broker| broker.compiling_cores < QUIET) {
-            break;
-        }
-    }
+    let warm_ups = warm_up(bench, &ground, load, &input, warm_ups)?;
     let mut expected: Option<Events> = None;
     for round in 1..=runs {
         let at = |name: &str| format!("round {round} of {runs}: {name}");
@@ -127,7 +122,29 @@ pub fn run(bench: &Bench<'_>, load: &Load, peers: &[Peer], warm_ups: usize, runs
     for lane in &mut lanes {
         lane.median = figure::median(lane.runs.iter().map(|run| &run.figures));
     }
-    Ok(Race { load: load.clone(), input, filled_per_second, lanes })
+    Ok(Race { load: load.clone(), input, filled_per_second, warm_ups, lanes })
+}
+
+/// Rounds in which only the processor runs and nothing is noted but the broker's part. A broker is a JVM: one that has just
+/// been started compiles what transactions need for a minute, beside whoever comes first. Of one that cannot be seen it is
+/// not known when it is warm: it gets one round.
+fn warm_up(
+    bench: &Bench<'_>,
+    ground: &Ground,
+    load: &Load,
+    input: &Input,
+    most: usize,
+) -> Result<Vec<Option<BrokerPart>>> {
+    let mut done = Vec::new();
+    for round in 1..=most {
+        let told = format!("warming up the broker, {round} of at most {most}");
+        let (run, _) = processor(bench, ground, load, input, &told)?;
+        done.push(run.figures.whole.broker);
+        if run.figures.whole.broker.is_none_or(|broker| broker.compiling_cores < QUIET) {
+            break;
+        }
+    }
+    Ok(done)
 }
 
 /// A bare consumer in a process of its own.

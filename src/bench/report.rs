@@ -134,7 +134,8 @@ fn throughput(out: &mut String, race: &Race) -> std::fmt::Result {
     writeln!(out, "throughput: {}, {} partitions", described(&race.load), race.load.partitions)?;
     let runs = race.lanes.first().map_or(0, |lane| lane.runs.len());
     let filled = grouped(race.filled_per_second);
-    writeln!(out, "filled at {filled}/s; medians of {runs} runs; warm: the last 60 % of the readings\n")?;
+    writeln!(out, "filled at {filled}/s; medians of {runs} runs; warm: the last 60 % of the readings")?;
+    writeln!(out, "{}\n", warmed_up(race))?;
     let width = race.lanes.iter().map(|lane| lane.name.len()).max().unwrap_or(0);
     let title = format!("{:>11} {:>11} {:>8} {:>8} {:>9}", "readings/s", "warm", "CPU s/M", "warm", "peak MiB");
     writeln!(out, "{:width$} {title} {:>8} {:>8} {:>8}", "", "events", "broker", "compiles")?;
@@ -161,6 +162,19 @@ fn throughput(out: &mut String, race: &Race) -> std::fmt::Result {
         written(out, ours)?;
     }
     Ok(())
+}
+
+/// How the broker was warmed up.
+fn warmed_up(race: &Race) -> String {
+    let compiled: Vec<String> =
+        race.warm_ups.iter().flatten().map(|part| format!("{:.2}", part.compiling_cores)).collect();
+    match (race.warm_ups.len(), compiled.is_empty()) {
+        (0, _) => "the broker was not warmed up".to_owned(),
+        (rounds, true) => format!("the broker was warmed up in {rounds} round(s), unseen"),
+        (rounds, false) => {
+            format!("the broker was warmed up in {rounds} round(s); its compilers took {} cores", compiled.join(", "))
+        }
+    }
 }
 
 /// A peer beside us.

@@ -145,11 +145,13 @@ impl TransactionalProducer {
         // The only readings within a transaction are strangers', which go home as they are.
         let framed = record.value.and_then(|value| self.ids.frame_decided(value));
         let mut outgoing = record.framed(framed.as_deref()).outgoing(mark);
-        let deadline = Instant::now() + PATIENCE;
+        let mut full_since = None;
         loop {
             let error = match self.client.send(outgoing) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(Code::QueueFull), back)) if Instant::now() < deadline => {
+                Err((KafkaError::MessageProduction(Code::QueueFull), back))
+                    if full_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE =>
+                {
                     // Serves deliveries, which is what makes room.
                     self.client.poll(Duration::from_millis(5));
                     outgoing = back;
