@@ -12,11 +12,19 @@ pub enum Fault {
     Malformed(&'static str),
 }
 
-/// Appends an `int` or `long`: zigzag, then 7 bits a byte.
+/// Appends an `int` or `long`: zigzag, then 7 bits a byte. Most numbers have up to three, which are put at once.
+#[inline]
 pub fn put_long(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    let more = |bits: u64| bits as u8 | 0x80;
+    match rest {
+        0..0x80 => return out.push(rest as u8),
+        0x80..0x4000 => return out.extend_from_slice(&[more(rest), (rest >> 7) as u8]),
+        0x4000..0x20_0000 => return out.extend_from_slice(&[more(rest), more(rest >> 7), (rest >> 14) as u8]),
+        _ => {}
+    }
     while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
+        out.push(more(rest));
         rest >>= 7;
     }
     out.push(rest as u8);
@@ -182,6 +190,14 @@ mod tests {
             let mut out = Vec::new();
             put_long(&mut out, value);
             assert_eq!((out.len(), Cursor::new(&out).long()), (10, Ok(value)));
+        }
+        for bytes in 1..=9 {
+            let least_beyond = 1_i64 << (7 * bytes - 1);
+            for (value, length) in [(least_beyond - 1, bytes), (least_beyond, bytes + 1), (-least_beyond, bytes)] {
+                let mut out = Vec::new();
+                put_long(&mut out, value);
+                assert_eq!((out.len(), Cursor::new(&out).long()), (length, Ok(value)));
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Values of sensors are decimals as a rule: 31.2, 0.417. As whole numbers of tenths or thousandths they take two or
-//! three bytes instead of eight, and come back to the last bit. Called by `state` for the values of a rollup.
+//! three bytes instead of eight, and come back to the last bit. So the values of a rollup are written, and so a window
+//! keeps them.
 
 use smallvec::SmallVec;
 

@@ -206,7 +206,7 @@ impl Panes {
             self.first = self.first.saturating_add(steps.saturating_mul(self.step));
         }
         let (mut sum, mut ahead) = (self.sum, 0);
-        for (end, slot) in self.from_behind().take(self.ahead) {
+        for (end, slot) in self.back_to_front().take(self.ahead) {
             if end > self.through {
                 ahead += 1;
             } else {
@@ -218,7 +218,7 @@ impl Panes {
     }
 
     /// The slots from the last to the first, each with the end of its step.
-    fn from_behind(&self) -> impl Iterator<Item = (i64, Slot)> {
+    fn back_to_front(&self) -> impl Iterator<Item = (i64, Slot)> {
         self.slots.iter().rev().scan(self.last, |last, &slot| {
             let end = *last;
             *last = end.saturating_sub(slot.steps().saturating_mul(self.step));
@@ -257,7 +257,7 @@ impl Panes {
     /// Counters over `(after, to]`; both multiples of the step, none of it before the window.
     pub fn sum(&self, after: i64, to: i64) -> Counters {
         let mut sum = Counters::default();
-        for (_, slot) in self.from_behind().skip_while(|(end, _)| *end > to).take_while(|(end, _)| *end > after) {
+        for (_, slot) in self.back_to_front().skip_while(|(end, _)| *end > to).take_while(|(end, _)| *end > after) {
             sum.add(slot.counters());
         }
         sum
