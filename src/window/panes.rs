@@ -125,16 +125,22 @@ impl Panes {
 
     /// Counts readings of the step that ends at `end`, a multiple of it. What no window to come can see is not kept.
     pub fn count(&mut self, end: i64, counters: Counters) {
-        if end <= self.through - self.window {
-            return;
-        }
         // Nobody has more in a step: the values alone would be 32 GiB.
         let counters = counters.at_most(u32::MAX.into()).at_most(counters.n);
+        if end <= self.through - self.window || counters.n == 0 {
+            return;
+        }
         self.over += counters.over;
         if end <= self.through {
             self.sum.add(counters);
         }
-        // Readings come nearly in order: few are after this one.
+        if let Some(slot) = self.slot_of(end).filter(|slot| u64::from(slot.n) + counters.n <= SLOT) {
+            let mut all = slot.counters();
+            all.add(counters);
+            *slot = Slot::new(slot.gap, all);
+            return;
+        }
+        // Readings come nearly in order: few steps are after a new one.
         let mut later = SmallVec::<[(i64, Counters); 8]>::new();
         while !self.slots.is_empty() && self.last > end {
             let (end, counters) = (self.last, self.pop_back());
@@ -147,7 +153,14 @@ impl Panes {
         later.into_iter().rev().for_each(|(end, counters)| self.append(end, counters));
     }
 
-    /// Puts readings of a step behind all others, or to those of the last step.
+    /// The last slot of the step that ends at `end`, if it has any.
+    fn slot_of(&mut self, end: i64) -> Option<&mut Slot> {
+        let (behind, (found, slot)) = self.back_to_front().enumerate().find(|(_, (other, _))| *other <= end)?;
+        let at = self.slots.len() - 1 - behind;
+        if found == end && slot.n > 0 { self.slots.get_mut(at) } else { None }
+    }
+
+    /// Puts readings of a step behind all others.
     fn append(&mut self, end: i64, mut counters: Counters) {
         if self.slots.is_empty() {
             (self.first, self.last) = (end, end);
@@ -157,15 +170,6 @@ impl Panes {
             let passing = Slot::passing(steps);
             steps -= passing.steps();
             self.push(passing);
-        }
-        if steps == 0
-            && let Some(slot) =
-                self.slots.back_mut().filter(|slot| slot.n > 0 && u64::from(slot.n) + counters.n <= SLOT)
-        {
-            let mut all = slot.counters();
-            all.add(counters);
-            *slot = Slot::new(slot.gap, all);
-            return;
         }
         while counters.n > 0 {
             let part = counters.at_most(SLOT);
