@@ -66,6 +66,9 @@ fn everybody_reads_everything_and_a_peer_that_agrees_is_equal() {
     assert_eq!(run(&report, "fake")["events"], ours["events"]);
     let note = &report["throughput"]["lanes"][3]["notes"][0];
     assert_eq!(note, "copies what the processor said");
+    // This cluster is a given one: what its broker takes is not seen, and it is warmed up once.
+    assert_eq!(report["throughput"]["warm_ups"], serde_json::json!([null]));
+    assert!(ours["figures"]["whole"]["broker"].is_null(), "{ours}");
     let restore = &report["restore"];
     assert_eq!(restore["first_commit_s"].as_array().map(Vec::len), Some(1), "one restart: {restore}");
 }
