@@ -80,8 +80,12 @@ fn offsets_and_metadata_are_part_of_the_transaction() {
     let refused = [offset(&input, 1, 1, "fits"), offset(&input, 0, 3, &"x".repeat(5_000))];
     let error = producer.commit(&refused, &consumer.group_metadata().unwrap()).unwrap_err();
     assert_eq!(error.verdict(), Verdict::Fatal, "{error}");
+    let id = producer.transactional_id().to_owned();
     drop(producer);
     drop(consumer);
+    // Ends what is open at once; by itself the cluster would do so after its timeout and a look that it takes each 10 s, and
+    // till then say nothing of the partition whose offset is in it.
+    fence(&settings(), &id).unwrap();
     let found = admin.group_offsets(&group, &input, &[0]).unwrap();
     assert_eq!((found[0].offset, found[0].metadata.as_str()), (Some(2), "cut=0 full=1"));
     assert_eq!(admin.group_offsets(&group, &input, &[1]).unwrap()[0].offset, Some(0));
