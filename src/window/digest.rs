@@ -84,7 +84,7 @@ impl Sketch {
 
     /// Does it hold a reading that may lie in `(after, to]`?
     pub fn overlaps(&self, after: i64, to: i64) -> bool {
-        self.n > 0 && self.last_ts > after && self.first_ts <= to
+        self.n > 0 && may_lie_in((after, to), self.first_ts, self.last_ts)
     }
 
     /// Its digest, if it holds a reading that may lie in `(after, to]`.
@@ -92,15 +92,26 @@ impl Sketch {
         self.overlaps(after, to).then(|| match self.centroids.is_empty() {
             true => digest_of(self.values.clone()),
             false => {
-                let centroids = self.centroids.iter().map(|c| TCentroid::new(c.mean, c.weight)).collect();
-                TDigest::new(centroids, self.sum, self.n as f64, Some(self.max), Some(self.min), SIZE)
+                let centroids = self.centroids.iter().map(|c| (c.mean, c.weight));
+                digest_from(centroids, [self.n as f64, self.sum, self.min, self.max])
             }
         })
     }
 }
 
+/// May a reading between the earliest and the latest lie in `(after, to]`?
+fn may_lie_in((after, to): (i64, i64), first_ts: i64, last_ts: i64) -> bool {
+    last_ts > after && first_ts <= to
+}
+
 fn digest_of(values: Vec<f64>) -> TDigest {
     TDigest::new_with_size(SIZE).merge_unsorted(values)
+}
+
+/// The digest that had these centroids (mean, weight), of so many values with this sum, the least and the largest.
+fn digest_from(centroids: impl Iterator<Item = (f64, f64)>, [n, sum, min, max]: [f64; 4]) -> TDigest {
+    let centroids = centroids.map(|(mean, weight)| TCentroid::new(mean, weight)).collect();
+    TDigest::new(centroids, sum, n, Some(max), Some(min), SIZE)
 }
 
 /// The sketches that one series keeps for its window, in the order of their cuts. A window of 300 s has 30, and there may
@@ -184,7 +195,7 @@ impl Sketches {
         let (mut digests, mut begin) = (Vec::new(), 0);
         for kept in &self.kept {
             let end = begin + kept.bytes as usize;
-            if kept.last_ts > after && kept.first_ts <= to {
+            if may_lie_in((after, to), kept.first_ts, kept.last_ts) {
                 let bytes: Vec<u8> = self.numbers.range(begin..end).copied().collect();
                 digests.push(kept.form.digest(&bytes));
             }
@@ -202,8 +213,8 @@ impl Form {
             Self::Doubles => digest_of(doubles()),
             Self::Centroids => match *doubles() {
                 [n, sum, min, max, ref centroids @ ..] => {
-                    let centroids = centroids.as_chunks().0.iter().map(|[mean, weight]| TCentroid::new(*mean, *weight));
-                    TDigest::new(centroids.collect(), sum, n, Some(max), Some(min), SIZE)
+                    let centroids = centroids.as_chunks().0.iter().map(|[mean, weight]| (*mean, *weight));
+                    digest_from(centroids, [n, sum, min, max])
                 }
                 // No sketch is kept so.
                 _ => digest_of(Vec::new()),

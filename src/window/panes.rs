@@ -181,7 +181,7 @@ impl Panes {
     fn push(&mut self, slot: Slot) {
         make_room(&mut self.slots, 1);
         self.slots.push_back(slot);
-        self.last = self.last.saturating_add(slot.steps().saturating_mul(self.step));
+        self.last = self.last.saturating_add(self.distance(slot));
         self.ahead += usize::from(self.last > self.through);
     }
 
@@ -189,8 +189,13 @@ impl Panes {
     fn pop_back(&mut self) -> Counters {
         let Some(slot) = self.slots.pop_back() else { return Counters::default() };
         self.ahead -= usize::from(self.last > self.through);
-        self.last = self.last.saturating_sub(slot.steps().saturating_mul(self.step));
+        self.last = self.last.saturating_sub(self.distance(slot));
         slot.counters()
+    }
+
+    /// From the slot before to this one, ms.
+    fn distance(&self, slot: Slot) -> i64 {
+        slot.steps().saturating_mul(self.step)
     }
 
     /// Moves the window on to `(to - W, to]`, if it is not there yet, and forgets what it leaves behind. `to` is a
@@ -206,8 +211,8 @@ impl Panes {
             } else {
                 self.sum.remove(gone.counters());
             }
-            let steps = self.slots.front().map_or(0, |next| next.steps());
-            self.first = self.first.saturating_add(steps.saturating_mul(self.step));
+            let to_next = self.slots.front().map_or(0, |&next| self.distance(next));
+            self.first = self.first.saturating_add(to_next);
         }
         let (mut sum, mut ahead) = (self.sum, 0);
         for (end, slot) in self.back_to_front().take(self.ahead) {
@@ -225,7 +230,7 @@ impl Panes {
     fn back_to_front(&self) -> impl Iterator<Item = (i64, Slot)> {
         self.slots.iter().rev().scan(self.last, |last, &slot| {
             let end = *last;
-            *last = end.saturating_sub(slot.steps().saturating_mul(self.step));
+            *last = end.saturating_sub(self.distance(slot));
             Some((end, slot))
         })
     }
@@ -248,8 +253,8 @@ impl Panes {
             return self.through;
         }
         let mut end = self.first;
-        for (place, slot) in self.slots.iter().take(self.slots.len() - self.ahead).enumerate() {
-            end += if place > 0 { slot.steps() * self.step } else { 0 };
+        for (place, &slot) in self.slots.iter().take(self.slots.len() - self.ahead).enumerate() {
+            end += if place > 0 { self.distance(slot) } else { 0 };
             left -= slot.counters().n;
             if left < least {
                 return end + self.window;
