@@ -89,12 +89,8 @@ func (p *plane) start() error {
 	}
 	var client *kubernetes.Clientset
 	if err := p.until("apiserver", func() error {
-		if client == nil {
-			if client, err = p.connect(token); err != nil {
-				return err
-			}
-		}
-		return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(context.Background()).Error()
+		client, err = p.connect(token)
+		return err
 	}); err != nil {
 		return err
 	}
@@ -179,7 +175,8 @@ func (p *plane) writeSecrets() (string, error) {
 	)
 }
 
-// connect writes the administrator's kubeconfig as soon as there is a certificate, and connects by it.
+// connect writes the administrator's kubeconfig and asks by it whether the API server is ready. Each try reads the
+// certificate anew: the API server makes the file before it fills it, and nobody can be trusted by an empty one.
 func (p *plane) connect(token string) (*kubernetes.Clientset, error) {
 	certificate, err := os.ReadFile(filepath.Join(p.path("certificates"), "apiserver.crt"))
 	if err != nil {
@@ -197,7 +194,11 @@ func (p *plane) connect(token string) (*kubernetes.Clientset, error) {
 	if err != nil {
 		return nil, err
 	}
-	return kubernetes.NewForConfig(rest)
+	client, err := kubernetes.NewForConfig(rest)
+	if err != nil {
+		return nil, err
+	}
+	return client, client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(context.Background()).Error()
 }
 
 // addNode makes the one node, with room for every pod of the tests.
