@@ -100,11 +100,12 @@ fn emit(fleet: &Fleet, service: &str, sensor: &str, speed: &str, rows: &[&str]) 
     child
 }
 
-/// The ec2 series is 20,000 times as fast as life here, the travel times 115,000 times; so are their specs.
+/// The ec2 series is 20,000 times as fast as life here, the travel times 115,000 times; so are their specs. But silence
+/// takes 10 s: as long a machine may stand still before readings count as sent too late.
 const LATENCY: &str = "id: ec2_request_latency
 owner: web
 sensors:
-  - {name: request_latency_ms, interval: 0.015, no_data_after: 1}
+  - {name: request_latency_ms, interval: 0.015, no_data_after: 10}
 slo:
   target: request_latency_ms
   threshold: 52
@@ -130,7 +131,7 @@ playbook:
 const TRAVEL: &str = "id: travel_time_387
 owner: roads
 sensors:
-  - {name: travel_time_seconds, unit: seconds, interval: 0.01, no_data_after: 1}
+  - {name: travel_time_seconds, unit: seconds, interval: 0.01, no_data_after: 10}
 slo:
   target: travel_time_seconds
   threshold: 1200
