@@ -127,9 +127,14 @@ impl Archive {
 
     /// Waits until the group's offsets are at the ends of the topics (INV-6).
     pub fn wait_until_acknowledged(&self) -> Result<(), String> {
+        self.wait_until_acknowledged_by(&self.group)
+    }
+
+    /// The same of another group that archives into the same vault.
+    pub fn wait_until_acknowledged_by(&self, group: &str) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let acknowledged = self.acknowledged();
+            let acknowledged = self.acknowledged(group);
             let behind = self.logs().into_iter().find_map(|log| {
                 let (high, committed) = (self.high(&log), acknowledged.get(&log).copied());
                 (high > 0 && committed != Some(high)).then(|| format!("{log}: {committed:?} of {high} is committed"))
@@ -147,10 +152,10 @@ impl Archive {
         self.offsets.watermarks(&log.topic, log.partition).unwrap().high
     }
 
-    /// What the group has committed, where it has.
-    fn acknowledged(&self) -> BTreeMap<LogId, i64> {
+    /// What a group has committed, where it has.
+    fn acknowledged(&self, group: &str) -> BTreeMap<LogId, i64> {
         let of = |topic| {
-            let found = patient_offsets(&self.admin, &self.group, topic);
+            let found = patient_offsets(&self.admin, group, topic);
             found.into_iter().filter_map(move |found| Some((LogId::new(topic, found.partition), found.offset?)))
         };
         self.topics().into_iter().flat_map(of).collect()
@@ -160,7 +165,7 @@ impl Archive {
     /// any time.
     pub fn check_acknowledged(&self) -> Result<(), String> {
         // In this order: the vault only grows.
-        let acknowledged = self.acknowledged();
+        let acknowledged = self.acknowledged(&self.group);
         let mut ends = BTreeMap::new();
         for log in acknowledged.keys() {
             ends.insert(log.clone(), self.end(log)?);

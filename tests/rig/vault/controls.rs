@@ -45,6 +45,10 @@ fn two_writers(guard: Option<Sabotage>) -> Result<(), String> {
     let rival = format!("{}rival", archive.fleet.prefix);
     let quick = start(&archive.group, "quick", 30);
     let slow = start(&rival, "slow", 300);
+    // Who begins when all is written reads the same as the other, and closes the same segments.
+    writer.write_all(40);
+    archive.wait_until_acknowledged()?;
+    archive.wait_until_acknowledged_by(&rival)?;
     for _ in 0..60 {
         writer.write_all(40);
         // The pace is the point: both have something open at most times.
