@@ -17,8 +17,8 @@ const LIMITS: [(&str, Form, &str); 2] =
 /// What it is all about.
 pub const PROCESSOR: &str = "processor";
 
-/// A broker is warm once its compilers take less than this, cores.
-const QUIET: f64 = 0.1;
+/// A broker is warm once its compilers take less than this, cores. After a round at twice as much they went on for five.
+const QUIET: f64 = 0.05;
 
 /// All that was seen.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -185,7 +185,8 @@ pub fn processor(bench: &Bench<'_>, ground: &Ground, load: &Load, input: &Input,
     bench.tell.progress(&format!("{told}: reading back what it wrote"));
     let mut written = written::read(ground, input, load.steady_from())?;
     if let (Some((done, Some(before))), Some(after)) = (before, stored()) {
-        written.stored_share = Some(before.share_until(&after, 1.0 - done as f64 / input.records as f64));
+        let share = before.share_until(&after, 1.0 - done as f64 / input.records as f64);
+        written.stored_share = Some(share).filter(|share| share.is_finite());
     }
     Error::unless_equal("records that nobody can decode among the dead letters", input.poison, written.poison)?;
     let events = events::ours(ground)?;

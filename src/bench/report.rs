@@ -152,9 +152,9 @@ fn throughput(out: &mut String, race: &Race) -> std::fmt::Result {
     }
     writeln!(out, "broker: its CPU s for a million readings; compiles: what of it are its compilers, cores\n")?;
     if let (Some(limit), Some(ours)) = (race.limit(), race.lane(PROCESSOR)) {
-        let speed = ours.median.whole.per_second / limit.median.whole.per_second;
-        let cost = ours.median.whole.cpu_s_per_million / limit.median.whole.cpu_s_per_million;
-        writeln!(out, "processor / bare consumer: {speed:.2} of its readings/s, {cost:.2} x its CPU a reading")?;
+        let speed = ratio(ours.median.whole.per_second, limit.median.whole.per_second);
+        let cost = ratio(ours.median.whole.cpu_s_per_million, limit.median.whole.cpu_s_per_million);
+        writeln!(out, "processor / bare consumer: {speed} of its readings/s, {cost} x its CPU a reading")?;
         differences(out, ours)?;
         for peer in race.lanes.iter().filter(|lane| lane.is_peer) {
             compared(out, ours, peer)?;
@@ -177,19 +177,23 @@ fn warmed_up(race: &Race) -> String {
     }
 }
 
+/// A question mark where one of the two is less than can be measured, as the CPU time of a few readings is.
+fn ratio(a: f64, b: f64) -> String {
+    if a > 0.0 && b > 0.0 { format!("{:.2}", a / b) } else { "?".to_owned() }
+}
+
 /// A peer beside us.
 fn compared(out: &mut String, ours: &Lane, peer: &Lane) -> std::fmt::Result {
     let (a, b) = (&ours.median, &peer.median);
     writeln!(
         out,
-        "processor / {}: {:.2} x its readings/s ({:.2} x warm), {:.2} x its readings a CPU second ({:.2} x warm), \
-         {:.2} of its memory",
+        "processor / {}: {} x its readings/s ({} x warm), {} x its readings a CPU second ({} x warm), {} of its memory",
         peer.name,
-        a.whole.per_second / b.whole.per_second,
-        a.warm.per_second / b.warm.per_second,
-        b.whole.cpu_s_per_million / a.whole.cpu_s_per_million,
-        b.warm.cpu_s_per_million / a.warm.cpu_s_per_million,
-        a.peak_mib / b.peak_mib,
+        ratio(a.whole.per_second, b.whole.per_second),
+        ratio(a.warm.per_second, b.warm.per_second),
+        ratio(b.whole.cpu_s_per_million, a.whole.cpu_s_per_million),
+        ratio(b.warm.cpu_s_per_million, a.warm.cpu_s_per_million),
+        ratio(a.peak_mib, b.peak_mib),
     )?;
     if !differences(out, peer)? {
         writeln!(out, "  its events are equal to ours")?;
