@@ -19,7 +19,8 @@ use hms_ops::processor::ahead::GROUP;
 use hms_ops::processor::core::{Body, CUT_MS, Core, Effects, Elsewhere, Outcome, Record, SpecChange};
 use hms_ops::spec;
 use hms_ops::window::digest::{Sketch, estimate};
-use hms_ops::window::panes::{Counters, Panes};
+use hms_ops::window::panes::Panes;
+use hms_ops::window::steps::Counters;
 
 /// The processor's own.
 #[global_allocator]
@@ -173,7 +174,8 @@ mod encode {
         let mut fleet = Fleet::new(1, readings / 10);
         fleet.run(2 * CUT_MS);
         let cut = fleet.effects.cuts.pop().expect("a cut every 10 s");
-        cut.rollups.into_iter().next().expect("of the one series")
+        let (_, value) = cut.rollups.iter().next().expect("of the one series");
+        codec::state::decode_rollup(value).expect("what was encoded")
     }
 }
 
@@ -306,7 +308,8 @@ mod digest {
     /// What a window of 300 s shows, from cuts of so many values.
     #[divan::bench(args = [17, 1_000])]
     fn estimate_over_30_sketches_of(bencher: Bencher, count: usize) {
-        let sketches: Vec<_> = (0..30).map(|_| Sketch::of(&values(count), 1, 2)).collect();
+        let values: Vec<_> = (0..30).map(|_| values(count)).collect();
+        let sketches: Vec<_> = values.iter().map(|values| Sketch::of(values, 1, 2)).collect();
         bencher.bench_local(|| {
             estimate(black_box(&sketches).iter().filter_map(|sketch| sketch.digest(0, 2)).collect(), 0.95)
         });

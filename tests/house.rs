@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Rooms that must stay pure: no bus, no runtime, no clock, no logging.
-const PURE: [&str; 20] = [
+const PURE: [&str; 21] = [
     "src/model",
     "src/spec",
     "src/codec",
@@ -17,6 +17,7 @@ const PURE: [&str; 20] = [
     "src/processor/cut",
     "src/processor/backtest",
     "src/processor/metadata",
+    "src/processor/rollups",
     "src/processor/replay",
     "src/processor/gap",
     "src/processor/counts",

@@ -3,7 +3,6 @@
 //! Nothing here is exactly once. A record that was refused fails the whole filling, because who measures wants to know
 //! what is on the topic, not what was tried.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 
-use super::context::{self, UNNOTED};
+use super::context::{self, Deliveries};
 use super::error::{Error, Place};
 use super::record::Record;
 use super::settings::Settings;
@@ -26,7 +25,7 @@ const LOOK_EVERY: u64 = 10_000;
 
 /// Adds records to one topic, in order within a partition.
 pub struct Bulk {
-    client: BaseProducer<Refusals>,
+    client: BaseProducer<Deliveries>,
     topic: String,
     sent: u64,
 }
@@ -44,7 +43,7 @@ impl Bulk {
             // Successes are too many to be told one by one.
             .set("delivery.report.only.error", "true");
         let client = config
-            .create_with_context(Refusals::default())
+            .create_with_context(Deliveries::default())
             .map_err(Error::client("creating a producer", Place::topic(topic)))?;
         Ok(Self { client, topic: topic.to_owned(), sent: 0 })
     }
@@ -56,7 +55,7 @@ impl Bulk {
     pub fn send(&mut self, record: &Record<'_>, patience: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + patience;
         let record = Record { topic: &self.topic, ..*record };
-        let mut outgoing = record.outgoing(UNNOTED);
+        let mut outgoing = record.outgoing(());
         while let Err((error, back)) = self.client.send(outgoing) {
             if error.rdkafka_error_code() != Some(Code::QueueFull) || Instant::now() >= deadline {
                 return Err(Error::client("filling a topic", record.place())(error));
@@ -83,40 +82,12 @@ impl Bulk {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let refused = self.client.context().refused.lock().unwrap_or_else(PoisonError::into_inner);
-        match refused.iter().next() {
+        match self.client.context().take().failed.into_iter().next() {
             None => Ok(()),
             Some((why, number)) => {
                 let why = format!("{number} records were refused: {why}");
                 Err(Error::judged("filling a topic", Place::topic(&self.topic), Verdict::Fatal, why))
             }
-        }
-    }
-}
-
-/// What was refused, by reason.
-#[derive(Default)]
-struct Refusals {
-    refused: Mutex<BTreeMap<String, u64>>,
-}
-
-impl ClientContext for Refusals {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        context::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "hms_ops::bus", %error, reason, "client error");
-    }
-}
-
-impl ProducerContext for Refusals {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, _: usize) {
-        if let Err((error, _)) = result {
-            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            *refused.entry(error.to_string()).or_default() += 1;
         }
     }
 }
@@ -146,7 +117,7 @@ impl Appender {
     /// Refused, or no answer.
     pub fn append(&self, record: &Record<'_>, patience: Duration) -> Result<i64, Error> {
         let failed = |error| Error::client("appending a record", record.place())(error);
-        self.client.send(record.outgoing(UNNOTED)).map_err(|(error, _)| failed(error))?;
+        self.client.send(record.outgoing(())).map_err(|(error, _)| failed(error))?;
         self.client.flush(patience).map_err(failed)?;
         let answer = self.client.context().answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         answer.unwrap_or(Err(KafkaError::MessageProduction(Code::MessageTimedOut))).map_err(failed)
@@ -166,9 +137,9 @@ impl ClientContext for LastTime {
 }
 
 impl ProducerContext for LastTime {
-    type DeliveryOpaque = usize;
+    type DeliveryOpaque = ();
 
-    fn delivery(&self, result: &DeliveryResult<'_>, _: usize) {
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         let answer = match result {
             Ok(message) => Ok(message.timestamp().to_millis().unwrap_or(0)),
             Err((error, _)) => Err(error.clone()),

@@ -23,11 +23,12 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{ProducerContext, ThreadedProducer};
+use rdkafka::producer::ProducerContext;
 
 use super::context;
-use super::error::{Error, Place};
+use super::error::Error;
 use super::record::Record;
+use super::served::Served;
 use super::settings::Settings;
 use crate::codec::ids::Ids;
 
@@ -60,7 +61,7 @@ pub struct Courier {
     load: Arc<Load>,
 }
 
-type Client = ThreadedProducer<Reports>;
+type Client = Served<Reports>;
 
 impl Courier {
     /// Asks nothing of the cluster yet.
@@ -148,7 +149,7 @@ fn connect(settings: &Settings, limits: Limits) -> Result<Client, Error> {
         .set("queue.buffering.max.messages", (limits.records + SLACK_RECORDS).to_string())
         .set("queue.buffering.max.kbytes", (limits.bytes / 1_024 + SLACK_KBYTES).to_string())
         .set("message.timeout.ms", limits.patience.as_millis().to_string());
-    config.create_with_context(Reports).map_err(Error::client("creating a producer", Place::none()))
+    Client::new(&config, Reports)
 }
 
 /// Records and bytes that are admitted.

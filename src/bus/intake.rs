@@ -17,6 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
 
 use super::error::{Error, Place};
+use super::queue::Queue;
 use super::record::Message;
 use super::verdict::Verdict;
 
@@ -66,7 +67,7 @@ impl Intake {
         unsafe {
             let client = client.client().native_ptr();
             let from = Queue::own(native::rd_kafka_queue_get_partition(client, name.as_ptr(), partition))?;
-            native::rd_kafka_queue_forward(from.0.as_ptr(), self.queue.0.as_ptr());
+            native::rd_kafka_queue_forward(from.as_ptr(), self.queue.as_ptr());
         }
         Ok(())
     }
@@ -88,7 +89,7 @@ impl Intake {
     fn take(&mut self, room: usize, timeout_ms: i32) -> usize {
         // SAFETY: the queue is alive; there is room for so many.
         let taken = unsafe {
-            native::rd_kafka_consume_batch_queue(self.queue.0.as_ptr(), timeout_ms, self.room.as_mut_ptr(), room)
+            native::rd_kafka_consume_batch_queue(self.queue.as_ptr(), timeout_ms, self.room.as_mut_ptr(), room)
         };
         let taken = usize::try_from(taken).unwrap_or(0);
         // SAFETY: so many were filled in, each of them ours now.
@@ -111,22 +112,5 @@ impl Intake {
     /// Throws away what is here of a partition.
     pub fn discard(&mut self, partition: i32) {
         self.batch.retain(|message| message.partition() != partition);
-    }
-}
-
-/// One reference to a queue of the client.
-struct Queue(NonNull<native::rd_kafka_queue_t>);
-
-impl Queue {
-    fn own(queue: *mut native::rd_kafka_queue_t) -> Result<Self, Error> {
-        let refused = || Error::judged("making a queue", Place::none(), Verdict::Fatal, "the client has none for it");
-        NonNull::new(queue).map(Self).ok_or_else(refused)
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: it is not used any more. One that we have made is emptied by this, and takes nothing from now on.
-        unsafe { native::rd_kafka_queue_destroy(self.0.as_ptr()) };
     }
 }

@@ -98,6 +98,16 @@ impl Offsets {
         Ok(Watermarks { low, high })
     }
 
+    /// An offset that no record to come lies before: where a partition ends now, if its leader says so within `timeout`.
+    /// Asks once.
+    pub fn floor(&self, topic: &str, partition: i32, timeout: Duration) -> Option<i64> {
+        let answer = self.client.fetch_watermarks(topic, partition, timeout);
+        answer
+            .inspect_err(|error| tracing::debug!(topic, partition, %error, "where it ends is not known"))
+            .ok()
+            .map(|(_, high)| high)
+    }
+
     /// For each of `partitions` the first offset whose record was written at or after `ms`; `None` if there is
     /// none.
     ///

@@ -67,23 +67,28 @@ impl Outbox {
     pub fn send(&mut self, record: &Record<'_>) -> Result<(), Error> {
         match &mut self.producer {
             Some(producer) => producer.send(record),
-            None => self.hold(record, None),
+            None => self.hold(record),
         }
     }
 
-    /// As [`Self::send`], and keeps the record's offset under a note of the caller's choice.
+    /// As [`Self::send`], many records of one partition: keys and values.
     ///
     /// # Errors
     /// As [`TransactionalProducer::send`].
-    pub fn send_noted(&mut self, record: &Record<'_>, note: u32) -> Result<(), Error> {
+    pub fn send_all<'a>(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        mut records: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), Error> {
         match &mut self.producer {
-            Some(producer) => producer.send_noted(record, note),
-            None => self.hold(record, Some(note)),
+            Some(producer) => producer.send_all(topic, partition, records),
+            None => records.try_for_each(|entry| self.hold(&Record::of(topic, partition, entry))),
         }
     }
 
-    fn hold(&mut self, record: &Record<'_>, note: Option<u32>) -> Result<(), Error> {
-        self.held.push(record, note);
+    fn hold(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        self.held.push(record);
         torture::reached(Point::EffectsHeld);
         Ok(())
     }
@@ -121,11 +126,6 @@ impl Outbox {
         let Some((producer, outcome)) = self.closer.ended(timeout)? else { return Ok(None) };
         self.producer = Some(producer);
         outcome.map(Some)
-    }
-
-    /// Where the last record of this note was delivered, of the transaction that has just ended.
-    pub fn delivered(&self, note: u32) -> Option<i64> {
-        self.producer.as_ref()?.delivered(note)
     }
 
     /// Sends what was held, in the next transaction.
@@ -175,11 +175,10 @@ struct Entry {
     value: Option<Range<usize>>,
     headers: Vec<(Range<usize>, Option<Range<usize>>)>,
     timestamp_ms: Option<i64>,
-    note: Option<u32>,
 }
 
 impl Held {
-    fn push(&mut self, record: &Record<'_>, note: Option<u32>) {
+    fn push(&mut self, record: &Record<'_>) {
         let topic = self.topics.iter().position(|topic| topic == record.topic).unwrap_or_else(|| {
             self.topics.push(record.topic.to_owned());
             self.topics.len() - 1
@@ -193,7 +192,7 @@ impl Held {
         let headers =
             record.headers.iter().map(|(name, value)| (keep(name.as_bytes()), value.map(&mut keep))).collect();
         let (partition, timestamp_ms) = (record.partition, record.timestamp_ms);
-        self.entries.push(Entry { topic, partition, key, value, headers, timestamp_ms, note });
+        self.entries.push(Entry { topic, partition, key, value, headers, timestamp_ms });
     }
 
     fn send(&self, entry: &Entry, producer: &mut TransactionalProducer) -> Result<(), Error> {
@@ -209,10 +208,7 @@ impl Held {
             headers: &headers,
             timestamp_ms: entry.timestamp_ms,
         };
-        match entry.note {
-            Some(note) => producer.send_noted(&record, note),
-            None => producer.send(&record),
-        }
+        producer.send(&record)
     }
 
     /// Forgets everything, keeps its room.
@@ -247,8 +243,8 @@ impl Closer {
     }
 
     fn begin(&self, producer: TransactionalProducer, end: End) -> Result<(), Error> {
-        let sent = self.jobs.as_ref().map(|jobs| jobs.send((producer, end)));
-        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(lost("the thread that ends it is gone")) }
+        let is_sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send((producer, end)).is_ok());
+        if is_sent { Ok(()) } else { Err(lost("the thread that ends it is gone")) }
     }
 
     fn ended(&self, timeout: Duration) -> Result<Option<Done>, Error> {

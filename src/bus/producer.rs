@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{Producer as _, ThreadedProducer};
+use rdkafka::producer::Producer as _;
 
-use super::context::{Deliveries, UNNOTED};
+use super::context::Deliveries;
 use super::error::{Error, Place};
 use super::record::Record;
+use super::served::Served;
 use super::settings::Settings;
 use crate::codec::ids::Ids;
 
@@ -37,7 +38,7 @@ impl Flushed {
 
 /// See the module.
 pub struct Producer {
-    client: ThreadedProducer<Deliveries>,
+    client: Served<Deliveries>,
     max_in_flight: usize,
     /// Topics that are known to exist.
     known: RwLock<BTreeSet<String>>,
@@ -50,10 +51,7 @@ impl Producer {
     /// # Errors
     /// Wrong settings.
     pub fn new(settings: &Settings, max_in_flight: usize) -> Result<Self, Error> {
-        let client = settings
-            .producer()
-            .create_with_context(Deliveries::default())
-            .map_err(Error::client("creating a producer", Place::none()))?;
+        let client = Served::new(&settings.producer(), Deliveries::default())?;
         Ok(Self { client, max_in_flight: max_in_flight.max(1), known: RwLock::default(), ids: settings.ids() })
     }
 
@@ -84,7 +82,7 @@ impl Producer {
         let deadline = Instant::now() + timeout;
         self.look_up(record.topic, timeout)?;
         let framed = record.value.and_then(|value| self.ids.frame(value));
-        let mut outgoing = record.framed(framed.as_deref()).outgoing(UNNOTED);
+        let mut outgoing = record.framed(framed.as_deref()).outgoing(());
         loop {
             let refused = if self.in_flight() < self.max_in_flight {
                 match self.client.send(outgoing) {
@@ -120,7 +118,7 @@ impl Producer {
     /// Waits up to `timeout` for everything that was sent; says what became of all records since the last flush.
     pub fn flush(&self, timeout: Duration) -> Flushed {
         let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the client is alive; with delivery events, which the polling thread serves, this only waits.
+        // SAFETY: the client is alive; with delivery events, which a thread serves, this only waits.
         // Its one error is that the time is over, which the counts say better.
         unsafe { native::rd_kafka_flush(self.client.client().native_ptr(), timeout) };
         self.settled()

@@ -36,6 +36,11 @@ pub struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
+    /// A key and a value.
+    pub fn of(topic: &'a str, partition: i32, (key, value): (&'a [u8], &'a [u8])) -> Self {
+        Self { topic, partition, key: Some(key), value: Some(value), ..Self::default() }
+    }
+
     /// The same with another form of its value, if there is one.
     pub(super) fn framed(&self, value: Option<&'a [u8]>) -> Self {
         Self { value: value.or(self.value), ..*self }

@@ -17,20 +17,21 @@
 //! the client repeats by itself what was in flight. It counts as committed, and the object is in doubt all the same,
 //! because the lost copy of a request could still end the *next* transaction, or set its offsets back.
 //!
-//! The records' offsets are known after [`TransactionalProducer::flush`], so that they can be committed as
-//! metadata of the same transaction. [`super::outbox`] lets a transaction end while its owner goes on.
+//! [`super::outbox`] lets a transaction end while its owner goes on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, Producer as _};
 
-use super::context::{Deliveries, UNNOTED};
+use super::batch::{self, Batches, Taken};
+use super::context::Deliveries;
 use super::error::{Error, Place};
 use super::group::GroupMetadata;
 use super::record::{PartitionOffset, Record, offset_list};
+use super::served::Served;
 use super::settings::{Settings, TRANSACTION_TIMEOUT};
 use super::verdict::Verdict;
 use crate::codec::ids::Ids;
@@ -69,9 +70,10 @@ enum State {
     InDoubt,
 }
 
-/// The exactly-once producer of one worker. Its polling thread keeps deliveries and aborts going.
+/// The exactly-once producer of one worker.
 pub struct TransactionalProducer {
-    client: ThreadedProducer<Deliveries>,
+    batches: Batches,
+    client: Served<Deliveries>,
     transactional_id: String,
     state: State,
     /// The client's disturbances when the transaction began.
@@ -85,10 +87,7 @@ impl TransactionalProducer {
     /// # Errors
     /// With `Retry` the cluster did not answer in time.
     pub fn new(settings: &Settings, transactional_id: &str) -> Result<Self, Error> {
-        let client: ThreadedProducer<Deliveries> = settings
-            .transactional(transactional_id)
-            .create_with_context(Deliveries::default())
-            .map_err(Error::client("creating a transactional producer", Place::none()))?;
+        let client = Served::new(&settings.transactional(transactional_id), Deliveries::default())?;
         let deadline = Instant::now() + INIT_TIMEOUT;
         loop {
             match client.init_transactions(deadline.saturating_duration_since(Instant::now())) {
@@ -98,6 +97,7 @@ impl TransactionalProducer {
             }
         }
         Ok(Self {
+            batches: Batches::default(),
             client,
             transactional_id: transactional_id.to_owned(),
             state: State::Idle,
@@ -127,39 +127,50 @@ impl TransactionalProducer {
     /// # Errors
     /// `AbortAndRewind`: the transaction is lost, call [`Self::abort`]. `Fatal`: this record can never be sent.
     pub fn send(&mut self, record: &Record<'_>) -> Result<(), Error> {
-        self.enqueue(record, UNNOTED)
-    }
-
-    /// As [`Self::send`], and keeps the record's offset under a note of the caller's choice.
-    ///
-    /// # Errors
-    /// As [`Self::send`].
-    pub fn send_noted(&mut self, record: &Record<'_>, note: u32) -> Result<(), Error> {
-        self.begin()?;
-        let mark = self.client.client().context().mark(note);
-        self.enqueue(record, mark)
-    }
-
-    fn enqueue(&mut self, record: &Record<'_>, mark: usize) -> Result<(), Error> {
         self.begin()?;
         // The only readings within a transaction are strangers', which go home as they are.
         let framed = record.value.and_then(|value| self.ids.frame_decided(value));
-        let mut outgoing = record.framed(framed.as_deref()).outgoing(mark);
-        let mut full_since = None;
+        let mut outgoing = record.framed(framed.as_deref()).outgoing(());
+        let mut room = Room::default();
         loop {
-            let error = match self.client.send(outgoing) {
+            match self.client.send(outgoing) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(Code::QueueFull), back))
-                    if full_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE =>
-                {
-                    // Serves deliveries, which is what makes room.
-                    self.client.poll(Duration::from_millis(5));
-                    outgoing = back;
-                    continue;
-                }
-                Err((error, _)) => error,
+                Err((error, back)) if room.waits_for(&self.client, &error) => outgoing = back,
+                Err((error, _)) => return Err(self.send_failed(error, record.place())),
+            }
+        }
+    }
+
+    /// As [`Self::send`], many records of one partition: keys and values.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_all<'a>(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        mut records: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<(), Error> {
+        if !self.ids.is_empty() {
+            // Each value is copied into its frame.
+            return records.try_for_each(|entry| self.send(&Record::of(topic, partition, entry)));
+        }
+        self.begin()?;
+        let (mut these, mut room) = (Vec::with_capacity(batch::CALL), Room::default());
+        loop {
+            these.extend(records.by_ref().take(batch::CALL - these.len()));
+            if these.is_empty() {
+                return Ok(());
+            }
+            let taken = match self.batches.send(&self.client, topic, partition, &these)? {
+                Taken::All => these.len(),
+                Taken::Until(first, error) if room.waits_for(&self.client, &error) => first,
+                Taken::Until(_, error) => return Err(self.send_failed(error, Place::partition(topic, partition))),
             };
-            return Err(self.send_failed(error, record.place()));
+            if taken > 0 {
+                these.drain(..taken);
+                room = Room::default();
+            }
         }
     }
 
@@ -202,7 +213,7 @@ impl TransactionalProducer {
     pub fn flush(&mut self) -> Result<(), Error> {
         self.check()?;
         let timeout = i32::try_from(PATIENCE.as_millis()).unwrap_or(i32::MAX);
-        // SAFETY: the client is alive; with delivery events, which the polling thread serves, this only waits.
+        // SAFETY: the client is alive; with delivery events, which a thread serves, this only waits.
         let result = unsafe { native::rd_kafka_flush(self.client.client().native_ptr(), timeout) };
         if result != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             self.state = State::InDoubt;
@@ -212,11 +223,6 @@ impl TransactionalProducer {
             None => Ok(()),
             Some(code) => Err(self.send_failed(KafkaError::MessageProduction(code), Place::none())),
         }
-    }
-
-    /// Where the last record of this note was delivered; `None` before the flush. Known until the next transaction.
-    pub fn delivered(&self, note: u32) -> Option<i64> {
-        self.client.client().context().offset(note)
     }
 
     /// Commits what was sent together with `offsets`. Give the offsets of *all* partitions the transaction
@@ -315,7 +321,8 @@ impl TransactionalProducer {
     fn begin(&mut self) -> Result<(), Error> {
         self.check()?;
         if self.state == State::Idle {
-            self.client.client().context().begin();
+            // What failed in an earlier one is over.
+            self.client.client().context().take();
             self.calm = self.client.client().context().disturbances();
             self.client.begin_transaction().map_err(|error| {
                 self.state = State::InDoubt;
@@ -338,7 +345,7 @@ impl TransactionalProducer {
     fn end(
         &mut self,
         operation: &'static str,
-        call: impl Fn(&ThreadedProducer<Deliveries>) -> Result<(), KafkaError>,
+        call: impl Fn(&BaseProducer<Deliveries>) -> Result<(), KafkaError>,
     ) -> Result<(), Error> {
         self.repeat(operation, call)?;
         let in_doubt = self.is_disturbed() && !torture::is_without(Sabotage::NoRecreate);
@@ -347,16 +354,9 @@ impl TransactionalProducer {
     }
 
     /// Was a connection lost since the transaction began? The client notes it before it repeats a request, so that
-    /// the note lies in its queue before the answer comes: the polling thread has it, or it is taken here.
+    /// the note lies in its queue before the answer comes: the serving thread has it, or it is taken here.
     fn is_disturbed(&self) -> bool {
-        // SAFETY: the client is alive; the queue is given back below.
-        let notes = unsafe { native::rd_kafka_queue_get_main(self.client.client().native_ptr()) };
-        // SAFETY: as above.
-        while unsafe { native::rd_kafka_queue_length(notes) } > 0 {
-            self.client.poll(Duration::ZERO);
-        }
-        // SAFETY: it is not used any more.
-        unsafe { native::rd_kafka_queue_destroy(notes) };
+        self.client.serve_all();
         self.client.client().context().disturbances() != self.calm
     }
 
@@ -365,7 +365,7 @@ impl TransactionalProducer {
     fn repeat(
         &self,
         operation: &'static str,
-        call: impl Fn(&ThreadedProducer<Deliveries>) -> Result<(), KafkaError>,
+        call: impl Fn(&BaseProducer<Deliveries>) -> Result<(), KafkaError>,
     ) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -380,6 +380,24 @@ impl TransactionalProducer {
                 verdict => return Err(Error::judged(operation, Place::none(), verdict, error)),
             }
         }
+    }
+}
+
+/// Waits until the client has room for what it is given.
+#[derive(Default)]
+struct Room {
+    full_since: Option<Instant>,
+}
+
+impl Room {
+    /// Is `error` that there is none, and is there still patience? Then it has waited a little.
+    fn waits_for(&mut self, client: &BaseProducer<Deliveries>, error: &KafkaError) -> bool {
+        let is_full = error.rdkafka_error_code() == Some(Code::QueueFull);
+        let waits = is_full && self.full_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE;
+        if waits {
+            client.poll(Duration::from_millis(5));
+        }
+        waits
     }
 }
 

@@ -206,16 +206,3 @@ pub struct AheadRecord {
     /// The latest event time of such a reading, ms.
     pub until: i64,
 }
-
-/// All that one cut writes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Cut {
-    /// Every series touched since the last cut.
-    pub rollups: Vec<Rollup>,
-    /// Every service whose life changed; every service at a full cut.
-    pub services: Vec<ServiceRecord>,
-    /// The partition.
-    pub partition: PartitionRecord,
-    /// Did it write every service?
-    pub full: bool,
-}

@@ -38,18 +38,27 @@ impl Core {
         full().filter_map(series).for_each(|series| series.tails().into_iter().for_each(fetch_at));
     }
 
-    /// A cut has come to this turn: what those after it will touch, the farther the less.
-    pub(super) fn look_ahead_of_cut(&self, turn: usize) {
-        let service = |ahead: usize| self.turns.get(turn + ahead).map(|turn| &self.services[turn.slot as usize]);
-        let series = |ahead| service(ahead).and_then(|service| service.active.as_ref()?.series.first());
-        if let Some(service) = service(6) {
+    /// A cut or an instant has come to a turn: what those after it will touch, the farther the less, as one thing says
+    /// where the next lies. `turn` is the number of the turn so many turns later.
+    pub(super) fn look_ahead_of_turns(&self, turn: impl Fn(usize) -> Option<usize>) {
+        let service = |ahead| Some(&self.services[self.turns.get(turn(ahead)?)?.slot as usize]);
+        let active = |ahead| service(ahead).and_then(|service| service.active.as_ref());
+        if let Some(service) = service(8) {
             fetch(service);
         }
-        if let Some(series) = series(4) {
-            fetch(series);
+        if let Some(active) = active(6) {
+            fetch(&*active.spec);
+            active.series.first().into_iter().for_each(fetch);
         }
-        if let Some(series) = series(2) {
-            series.tails().into_iter().for_each(fetch_at);
+        if let Some(service) = service(4) {
+            self.fronts.get(service.front).into_iter().for_each(fetch);
+            service.active.iter().flat_map(|active| active.spec.sensors.first()).for_each(fetch);
+        }
+        if let Some(active) = active(2) {
+            let series = active.series.iter().take(1);
+            series.for_each(|series| series.tails().into_iter().chain(series.ends()).for_each(fetch_at));
+            fetch_at(active.spec.id.as_str().as_ptr());
+            active.spec.sensors.first().into_iter().for_each(|sensor| fetch_at(sensor.name.as_ptr()));
         }
     }
 }
@@ -58,7 +67,9 @@ const LINE: usize = 64;
 
 fn fetch<T>(value: &T) {
     let begin = std::ptr::from_ref(value).cast::<u8>();
-    (0..size_of::<T>().div_ceil(LINE)).for_each(|line| fetch_at(begin.wrapping_add(line * LINE)));
+    // Not all begin with a line.
+    let before = begin.addr() % LINE;
+    (0..(before + size_of::<T>()).div_ceil(LINE)).for_each(|line| fetch_at(begin.wrapping_add(line * LINE)));
 }
 
 /// Any address will do: nothing is read.

@@ -13,8 +13,9 @@ use crate::model::ids::{TICK_SENSOR, TICK_SERVICE, home_partition};
 use crate::model::incident::{CloseReason, EventKind, IncidentEvent, SEMANTICS};
 use crate::model::reading::{Reading, RejectReason};
 use crate::model::spec::Spec;
-use crate::model::state::{AheadRecord, Cut};
+use crate::model::state::AheadRecord;
 use crate::model::{ServiceId, SpecHash};
+use crate::processor::cut::Cut;
 use crate::processor::cut::Published;
 use crate::processor::front::Front;
 use crate::processor::grid::Grid;
@@ -245,10 +246,12 @@ impl Core {
     /// Every instant that is due and was not evaluated yet, ordered by instant, service, cause.
     fn evaluate_due(&mut self, clock: i64, events: &mut Vec<IncidentEvent>) {
         while let Some(at) = self.grids.iter().filter_map(|grid| grid.due(clock)).min() {
-            for turn in &mut self.turns {
-                if turn.wake > at || self.grids[turn.grid as usize].due(clock) != Some(at) {
-                    continue;
-                }
+            let is_due = |turn: &Turn| turn.wake <= at && self.grids[turn.grid as usize].due(clock) == Some(at);
+            let due = self.turns.iter().enumerate().filter(|(_, turn)| is_due(turn));
+            let due: Vec<usize> = due.map(|(number, _)| number).collect();
+            for (place, &number) in due.iter().enumerate() {
+                self.look_ahead_of_turns(|ahead| due.get(place + ahead).copied());
+                let turn = &mut self.turns[number];
                 let service = &mut self.services[turn.slot as usize];
                 if let Some(active) = &mut service.active {
                     if let Some(slo) = &active.spec.slo {

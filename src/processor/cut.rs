@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use crate::model::spec::Spec;
 use crate::model::state::{
-    ActiveRecord, Cut, EpisodeRecord, LatestReading, LookRecord, MachineRecord, OpenRecord, PartitionRecord, Rollup,
+    ActiveRecord, EpisodeRecord, LatestReading, LookRecord, MachineRecord, OpenRecord, PartitionRecord, Rollup,
     ServiceRecord, VerdictKind,
 };
 use crate::model::{ServiceId, SpecHash};
 use crate::processor::core::{Core, Effects, FUTURE_MS, Service};
 use crate::processor::grid::Grid;
 use crate::processor::incident::{Episode, Look, Machine, Open, Phase};
+use crate::processor::rollups::Rollups;
 use crate::processor::series::Role;
 use crate::processor::service::Active;
 use crate::processor::specs::Specs;
@@ -24,6 +25,19 @@ use crate::window::latest::Attributes;
 
 /// Every service is written at least this often, ms, so that a restore reads `ops.state` from there.
 pub const FULL_CUT_MS: i64 = 3_600_000;
+
+/// All that one cut writes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// Every series touched since the last cut.
+    pub rollups: Rollups,
+    /// Every service whose life changed; every service at a full cut.
+    pub services: Vec<ServiceRecord>,
+    /// The partition.
+    pub partition: PartitionRecord,
+    /// Did it write every service?
+    pub full: bool,
+}
 
 /// What the last state record of a service said: as long as it is still true, no new one is written.
 #[derive(Debug, PartialEq)]
@@ -38,6 +52,7 @@ struct Life {
     spec: SpecHash,
     alive_since: Option<i64>,
     verdict: Option<VerdictKind>,
+    /// None while none has anything to tell, which is the rule.
     machines: Vec<Machine>,
 }
 
@@ -73,9 +88,10 @@ impl Core {
     /// First half: every series that was touched publishes its rollup and forgets what no instant can see.
     pub(super) fn begin_cut(&mut self, position: i64) -> Cut {
         let clock = self.clock.now;
-        let mut rollups = Vec::with_capacity(self.fronts.iter().filter(|front| front.is_touched()).count());
+        let mut rollups = Rollups::with_capacity(self.fronts.iter().filter(|front| front.is_touched()).count());
+        let mut rollup = Rollup { cut_position: position, cut_clock: clock.unwrap_or(0), ..Rollup::default() };
         for number in 0..self.turns.len() {
-            self.look_ahead_of_cut(number);
+            self.look_ahead_of_turns(|ahead| Some(number + ahead));
             let turn = self.turns[number];
             let next = self.grids[turn.grid as usize].next;
             let service = &mut self.services[turn.slot as usize];
@@ -84,14 +100,9 @@ impl Core {
             for ((sensor, series), front) in active.spec.sensors.iter().zip(&mut active.series).zip(fronts) {
                 if front.take_touched() {
                     front.count_into(series, next.unwrap_or(i64::MIN));
-                    let rollup = Rollup {
-                        service: active.spec.id.shared(),
-                        sensor: sensor.name.clone(),
-                        cut_position: position,
-                        cut_clock: clock.unwrap_or(0),
-                        ..series.cut(next)
-                    };
-                    split(rollup, &mut rollups);
+                    (rollup.service, rollup.sensor) = (active.spec.id.shared(), sensor.name.clone());
+                    series.cut(next, &mut rollup);
+                    push(&rollup, &mut rollups);
                 }
             }
         }
@@ -219,7 +230,7 @@ impl Core {
 
 /// What producers had buffered for hours may come within one cut, each reading in a step of its own: no rollup may
 /// become larger than the bus takes. The parts behind the first carry panes and latest readings alone.
-fn split(rollup: Rollup, rollups: &mut Vec<Rollup>) {
+fn push(rollup: &Rollup, rollups: &mut Rollups) {
     const PART_BYTES: usize = 256 * 1024;
     const PANE_BYTES: usize = 32;
     let size = |latest: &LatestReading| {
@@ -229,39 +240,45 @@ fn split(rollup: Rollup, rollups: &mut Vec<Rollup>) {
     if bytes <= PART_BYTES {
         return rollups.push(rollup);
     }
-    let mut first = rollup;
-    let (panes, latest) = (std::mem::take(&mut first.panes), std::mem::take(&mut first.latest));
-    let empty = Rollup {
-        service: first.service.clone(),
-        sensor: first.sensor.clone(),
-        cut_position: first.cut_position,
-        cut_clock: first.cut_clock,
-        seen: first.seen,
+    rollups.push(&Rollup { panes: Vec::new(), latest: Vec::new(), ..rollup.clone() });
+    let mut part = Rollup {
+        service: rollup.service.clone(),
+        sensor: rollup.sensor.clone(),
+        cut_position: rollup.cut_position,
+        cut_clock: rollup.cut_clock,
+        seen: rollup.seen,
         ..Rollup::default()
     };
-    rollups.push(first);
-    rollups
-        .extend(panes.chunks(PART_BYTES / PANE_BYTES).map(|panes| Rollup { panes: panes.to_vec(), ..empty.clone() }));
-    let mut part_bytes = PART_BYTES;
-    for latest in latest {
-        part_bytes += size(&latest);
-        if part_bytes > PART_BYTES {
-            part_bytes = size(&latest);
-            rollups.push(empty.clone());
-        }
-        if let Some(part) = rollups.last_mut() {
-            part.latest.push(latest);
-        }
+    for panes in rollup.panes.chunks(PART_BYTES / PANE_BYTES) {
+        panes.clone_into(&mut part.panes);
+        rollups.push(&part);
+    }
+    part.panes.clear();
+    let mut latest = &*rollup.latest;
+    while !latest.is_empty() {
+        let mut part_bytes = 0;
+        let fits = |latest: &&LatestReading| {
+            part_bytes += size(latest);
+            part_bytes <= PART_BYTES
+        };
+        let (these, rest) = latest.split_at(latest.iter().take_while(fits).count().max(1));
+        these.clone_into(&mut part.latest);
+        rollups.push(&part);
+        latest = rest;
     }
 }
 
 impl Published {
     fn of(service: &Service) -> Self {
+        let quiet = Machine::default();
         let active = service.active.as_ref().map(|active| Life {
             spec: active.spec.hash,
             alive_since: active.alive_since,
             verdict: active.verdict,
-            machines: active.machines.clone(),
+            machines: match active.machines.iter().all(|machine| *machine == quiet) {
+                true => Vec::new(),
+                false => active.machines.clone(),
+            },
         });
         Self { generation: service.generation, active }
     }
@@ -335,13 +352,13 @@ fn restore_machine(
     specs: &mut Specs,
 ) -> Result<Machine, RestoreError> {
     let open = record.incident.map(|open| {
-        Ok(Open {
+        Ok(Box::new(Open {
             id: open.id,
             opened_at: open.opened_at,
             spec: open.spec.map_or_else(|| Ok(active.clone()), |text| specs.parse(service, &text))?,
             attributes: shared(open.attributes),
             looks: open.looks.iter().map(|look| Look { step: look.step, due: look.due }).collect(),
-        })
+        }))
     });
     let held = record.held_ms;
     let phase = match (record.phase.as_str(), open.transpose()?) {
@@ -354,17 +371,14 @@ fn restore_machine(
             return Err(RestoreError::Machine { service: service.clone(), what });
         }
     };
-    Ok(Machine {
-        phase,
-        episode: record.episode.map(|episode| Episode {
-            id: episode.id,
-            openings: episode.openings,
-            last_opened: episode.last_opened,
-            last_resolved: episode.last_resolved,
-            flapping: episode.flapping,
-        }),
-        occurrence: record.occurrence.map(Arc::new),
-    })
+    let episode = record.episode.map(|episode| Episode {
+        id: episode.id,
+        openings: episode.openings,
+        last_opened: episode.last_opened,
+        last_resolved: episode.last_resolved,
+        flapping: episode.flapping,
+    });
+    Ok(Machine { phase, episode: episode.map(Box::new), occurrence: record.occurrence.map(Arc::new) })
 }
 
 fn plain(attributes: Option<&Attributes>) -> BTreeMap<String, String> {
@@ -378,7 +392,14 @@ fn shared(attributes: BTreeMap<String, String>) -> Option<Attributes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec;
     use crate::model::state::RollupPane;
+
+    fn pushed(rollup: &Rollup) -> Rollups {
+        let mut rollups = Rollups::default();
+        push(rollup, &mut rollups);
+        rollups
+    }
 
     #[test]
     fn a_flood_of_old_readings_is_split_into_rollups_that_the_bus_takes() {
@@ -390,19 +411,12 @@ mod tests {
             latest: (0..20_000).map(latest).collect(),
             ..Rollup::default()
         };
-        let mut parts = Vec::new();
-        split(whole.clone(), &mut parts);
-        let length = |rollup: &Rollup| {
-            let mut value = Vec::new();
-            crate::codec::state::encode_rollup(rollup, &mut value);
-            value.len()
-        };
-        assert!(parts.len() > 2 && parts.iter().all(|part| length(part) <= 300_000));
-        assert_eq!(parts.iter().map(|part| part.n).sum::<u64>(), 7);
-        assert_eq!(parts.iter().flat_map(|part| part.panes.clone()).collect::<Vec<_>>(), whole.panes);
-        assert_eq!(parts.iter().flat_map(|part| part.latest.clone()).collect::<Vec<_>>(), whole.latest);
-        let (small, mut kept) = (Rollup { n: 7, ..Rollup::default() }, Vec::new());
-        split(small.clone(), &mut kept);
-        assert_eq!(kept, [small]);
+        let parts = pushed(&whole);
+        let decoded: Vec<_> = parts.iter().map(|(_, value)| codec::state::decode_rollup(value).unwrap()).collect();
+        assert!(decoded.len() > 2 && parts.iter().all(|(_, value)| value.len() <= 300_000));
+        assert_eq!(decoded.iter().map(|part| part.n).sum::<u64>(), 7);
+        assert_eq!(decoded.iter().flat_map(|part| part.panes.clone()).collect::<Vec<_>>(), whole.panes);
+        assert_eq!(decoded.iter().flat_map(|part| part.latest.clone()).collect::<Vec<_>>(), whole.latest);
+        assert_eq!(pushed(&Rollup { n: 7, ..Rollup::default() }).iter().count(), 1);
     }
 }

@@ -168,8 +168,8 @@ impl Shared {
         format!("{}-{worker}", self.group)
     }
 
-    /// How a transaction of this member, as it is in the group now, ends: everything is delivered, so that the metadata
-    /// can say where; then it is committed with the offsets.
+    /// How a transaction of this member, as it is in the group now, ends: everything is delivered, then committed
+    /// with the offsets.
     pub fn end(self: &Arc<Self>, consumer: &GroupConsumer, marks: Vec<Mark>) -> Result<End> {
         let (shared, way) = (self.clone(), self.way(consumer)?);
         Ok(Box::new(move |producer| {
@@ -179,7 +179,8 @@ impl Shared {
                 let place = bus::error::Place::topic(&shared.topics.metrics);
                 return Err(bus::Error::rewind("committing", place, "a test gives this transaction up"));
             }
-            let offsets: Vec<_> = marks.iter().map(|mark| mark.offset(&shared.topics.metrics, producer)).collect();
+            let offsets: Vec<_> =
+                marks.iter().map(|mark| mark.offset(&shared.topics.metrics, producer.transactional_id())).collect();
             match way {
                 Way::With(group) => producer.commit(&offsets, &group),
                 #[cfg(feature = "torture")]

@@ -10,7 +10,7 @@ pub struct Metadata {
     pub writer: String,
     /// Position of the last cut; its `_partition` record is in `ops.state`.
     pub cut: i64,
-    /// Where in `ops.state` the last full cut begins.
+    /// An offset in `ops.state` that the last full cut does not lie before, and close to where it begins.
     pub state: i64,
     /// The writer gave the partition up in order: it needs no fencing.
     pub released: bool,

@@ -8,8 +8,8 @@ use crate::codec;
 use crate::model::incident::IncidentEvent;
 use crate::model::reading::RejectReason;
 use crate::model::rejected::{Kept, Rejected, keep_headers};
-use crate::model::state::Cut;
 use crate::model::topics::Topics;
+use crate::processor::cut::Cut;
 use crate::processor::error::Result;
 use crate::processor::read::FORWARDED;
 
@@ -88,27 +88,15 @@ pub(super) fn incidents(outbox: &mut Outbox, topics: &Topics, partition: i32, ev
     Ok(())
 }
 
-/// Sends a cut. Where in `ops.state` a full one begins is noted under the number of its partition.
+/// Sends a cut.
 pub(super) fn cut(outbox: &mut Outbox, topics: &Topics, partition: i32, cut: &Cut) -> Result<()> {
-    let mut value = Vec::new();
-    for rollup in &cut.rollups {
-        value.clear();
-        codec::state::encode_rollup(rollup, &mut value);
-        outbox.send(&record(&topics.rollups, partition, &rollup.service, &value))?;
-    }
+    let rollups = cut.rollups.iter().map(|(service, value)| (service.as_bytes(), value));
+    outbox.send_all(&topics.rollups, partition, rollups)?;
     let mut states: Vec<(&str, Vec<u8>)> =
         cut.services.iter().map(|service| (service.service.as_str(), codec::state::encode_service(service))).collect();
     states.push((PARTITION_KEY, codec::state::encode_partition(&cut.partition)));
-    for (number, (key, value)) in states.iter().enumerate() {
-        let record = record(&topics.state, partition, key, value);
-        if cut.full && number == 0 { outbox.send_noted(&record, note(partition))? } else { outbox.send(&record)? }
-    }
+    outbox.send_all(&topics.state, partition, states.iter().map(|(key, value)| (key.as_bytes(), value.as_slice())))?;
     Ok(())
-}
-
-/// Under which the beginning of a partition's last full cut is noted.
-pub(super) fn note(partition: i32) -> u32 {
-    partition.cast_unsigned()
 }
 
 /// Sends a dead letter.
@@ -143,8 +131,4 @@ pub(super) fn rejected(
         timestamp_ms: None,
     })?;
     Ok(())
-}
-
-fn record<'a>(topic: &'a str, partition: i32, key: &'a str, value: &'a [u8]) -> Record<'a> {
-    Record { topic, partition, key: Some(key.as_bytes()), value: Some(value), headers: &[], timestamp_ms: None }
 }

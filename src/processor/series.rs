@@ -9,10 +9,12 @@ use crate::model::reading::{Reading, RejectReason};
 use crate::model::spec::{Condition, Slo, Spec};
 use crate::model::state::{Rollup, RollupPane};
 use crate::processor::front::Waiting;
-use crate::window::digest::{self, Sketch, Sketches};
+use crate::window::digest::{self, Sketch};
 use crate::window::latest::{Attributes, Latest};
-use crate::window::panes::{Counters, Panes};
-use crate::window::{place_of, round_up};
+use crate::window::panes::Panes;
+use crate::window::round_up;
+use crate::window::sketches::Sketches;
+use crate::window::steps::{Counters, Steps};
 
 /// See the module.
 #[derive(Debug)]
@@ -96,7 +98,7 @@ impl Series {
             panes: Panes::new(spec.window_ms, spec.step_ms),
             latest: Latest::default(),
             sketches: Sketches::default(),
-            pending: Pending::default(),
+            pending: Pending::new(spec.step_ms),
         }
     }
 
@@ -125,7 +127,7 @@ impl Series {
         }
         let late = ts <= settled;
         self.pending.note(ts, value, late);
-        self.pending.count(end, counters);
+        self.pending.steps.count(end, counters);
         let stirs = (counters.over > 0 || role.is_compared).then(|| end.max(next));
         Ok(Counted { late, stirs, attributes })
     }
@@ -143,7 +145,7 @@ impl Series {
                 counters.add(Counters::one(false, reading.value > role.recover_threshold));
                 self.pending.note(reading.ts, reading.value, false);
             }
-            self.pending.count(end, counters);
+            self.pending.steps.count(end, counters);
             if role.is_target {
                 self.panes.count(end, counters);
             }
@@ -158,8 +160,14 @@ impl Series {
 
     /// The memory that the next reading to be counted will touch, beside the series itself.
     pub fn tails(&self) -> [*const u8; 3] {
-        let Pending { values, panes, .. } = &self.pending;
-        [self.panes.tail(), end_of(values), end_of(panes)]
+        let Pending { values, steps, .. } = &self.pending;
+        [self.panes.tail(), end_of(values), steps.tail()]
+    }
+
+    /// What a cut will touch besides: where the window begins, and where its sketches begin and end.
+    pub fn ends(&self) -> [*const u8; 4] {
+        let [oldest, newest] = self.sketches.ends();
+        [self.panes.head(), oldest, newest, self.pending.values.as_ptr().cast()]
     }
 
     /// The quantile that is shown, over `(after, to]`.
@@ -169,23 +177,17 @@ impl Series {
         digest::estimate(digests, f64::from(slo.objective_ppm) / 1e6)
     }
 
-    /// The series' part of a cut, what came since the last one: nothing is pending then. The names and the cut are the
-    /// caller's to write. `next` is the first instant not yet evaluated, if there is any.
-    pub fn cut(&mut self, next: Option<i64>) -> Rollup {
+    /// Writes the series' part of a cut, what came since the last one, in the room that `rollup` has: nothing is pending
+    /// then. The names and the cut are the caller's to write. `next` is the first instant not yet evaluated, if there is any.
+    pub fn cut(&mut self, next: Option<i64>, rollup: &mut Rollup) {
         let settled = self.settle(next);
-        let mut rollup = Rollup {
-            late: self.pending.late,
-            last: self.pending.last,
-            seen: self.seen.unwrap_or(0),
-            ..Rollup::default()
-        };
-        let sketch = self.pending.sketch();
-        self.keep(&sketch, next);
-        sketch.write(&mut rollup);
-        rollup.panes = self.pending.panes.clone();
-        rollup.latest = self.latest.publish(settled);
+        (rollup.late, rollup.last) = (self.pending.late, self.pending.last);
+        rollup.seen = self.seen.unwrap_or(0);
+        self.pending.sketch().write(rollup);
+        self.keep(&Sketch::of_rollup(rollup), next);
+        self.pending.write_panes(&mut rollup.panes);
+        self.latest.publish(settled, &mut rollup.latest);
         self.pending.clear();
-        rollup
     }
 
     /// Takes back what an earlier cut published, in the order of the cuts.
@@ -215,7 +217,7 @@ impl Series {
     }
 
     /// Keeps a sketch if a window to come may overlap it.
-    fn keep(&mut self, sketch: &Sketch, next: Option<i64>) {
+    fn keep(&mut self, sketch: &Sketch<'_>, next: Option<i64>) {
         let window_from = next.map_or(i64::MIN, |next| next - self.role.window_ms);
         self.sketches.forget(window_from);
         if self.role.is_target && sketch.overlaps(window_from, i64::MAX) {
@@ -238,7 +240,7 @@ fn end_of<T>(list: &[T]) -> *const u8 {
 }
 
 /// What came since the last cut. Written when a reading is judged, ends with the next cut.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pending {
     /// In offset order.
     values: Vec<f64>,
@@ -246,11 +248,14 @@ pub(super) struct Pending {
     first_ts: i64,
     last_ts: i64,
     last: f64,
-    /// Ascending.
-    panes: Vec<RollupPane>,
+    steps: Steps,
 }
 
 impl Pending {
+    fn new(step_ms: i64) -> Self {
+        Self { values: Vec::new(), late: 0, first_ts: 0, last_ts: 0, last: 0.0, steps: Steps::new(step_ms) }
+    }
+
     fn note(&mut self, ts: i64, value: f64, late: bool) {
         if self.values.is_empty() {
             (self.first_ts, self.last_ts, self.last) = (ts, ts, value);
@@ -260,33 +265,37 @@ impl Pending {
             (self.last_ts, self.last) = (ts, value);
         }
         self.late += u64::from(late);
+        if self.values.len() == self.values.capacity() {
+            // Not the double: the next cuts need no more than the first, in each of 100,000 series.
+            self.values.reserve_exact(self.values.len() / 8 + 4);
+        }
         self.values.push(value);
     }
 
-    fn count(&mut self, end: i64, counters: Counters) {
-        match place_of(self.panes.iter().map(|pane| pane.end), end) {
-            Ok(at) => {
-                let pane = &mut self.panes[at];
-                pane.n += counters.n;
-                pane.over += counters.over;
-                pane.unrecovered += counters.unrecovered;
-            }
-            Err(place) => {
-                let Counters { n, over, unrecovered } = counters;
-                self.panes.insert(place, RollupPane { end, n, over, unrecovered });
+    fn write_panes(&self, panes: &mut Vec<RollupPane>) {
+        panes.clear();
+        for (end, slot) in self.steps.front_to_back() {
+            let Counters { n, over, unrecovered } = slot.counters();
+            match panes.last_mut().filter(|pane| pane.end == end) {
+                Some(pane) => {
+                    pane.n += n;
+                    pane.over += over;
+                    pane.unrecovered += unrecovered;
+                }
+                None if n > 0 => panes.push(RollupPane { end, n, over, unrecovered }),
+                None => {}
             }
         }
     }
 
-    fn sketch(&self) -> Sketch {
+    fn sketch(&self) -> Sketch<'_> {
         Sketch::of(&self.values, self.first_ts, self.last_ts)
     }
 
-    /// Keeps the room that values and panes had: the next cut will have about as many.
+    /// Keeps the room that values and steps had: the next cut will have about as many.
     fn clear(&mut self) {
-        let (mut values, mut panes) = (std::mem::take(&mut self.values), std::mem::take(&mut self.panes));
-        values.clear();
-        panes.clear();
-        *self = Self { values, panes, ..Self::default() };
+        self.values.clear();
+        self.steps.clear();
+        (self.late, self.first_ts, self.last_ts, self.last) = (0, 0, 0, 0.0);
     }
 }

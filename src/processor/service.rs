@@ -9,8 +9,8 @@ use crate::model::state::VerdictKind;
 use crate::processor::incident::{Instant, Machine, Shared, Signal};
 use crate::processor::series::{Counted, Series};
 use crate::window::latest::Last;
-use crate::window::panes::Counters;
 use crate::window::round_up;
+use crate::window::steps::Counters;
 
 /// All of a service but its generation: what a spec begins and ends.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bus::{Outbox, PartitionOffset, TransactionalProducer};
+use crate::bus::{Offsets, Outbox, PartitionOffset};
 use crate::model::incident::IncidentEvent;
 use crate::model::topics::Topics;
 use crate::processor::core::{Core, Effects};
@@ -17,6 +17,8 @@ use crate::telemetry::processor::{Committed, ProcessorMetrics};
 const TICK_EVERY: Duration = Duration::from_millis(200);
 /// A partition without services is ticked about once a second, so that its clock goes on.
 const IDLE_MS: i64 = 1_000;
+/// For the answer where a full cut, once an hour, will begin.
+const FLOOR_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One partition. Begins with a restore; ends when the partition goes, or with an abort.
 pub(super) struct Task {
@@ -35,10 +37,8 @@ pub(super) struct Task {
     judged: Vec<i64>,
     /// Position of the last cut.
     cut: i64,
-    /// Offset in `ops.state` where the last full cut begins; `None` until its first record is delivered.
+    /// Offset in `ops.state` that the last full cut does not lie before; `None` as long as there is none.
     state: Option<i64>,
-    /// A full cut was sent since the last transaction began to end.
-    full_cut: bool,
     /// Everything that the log holds was read.
     pub at_end: bool,
     ticked: Option<Instant>,
@@ -60,7 +60,6 @@ impl Task {
             judged: Vec::new(),
             cut: marks.map_or(restored.position, |(cut, _)| cut),
             state: marks.map(|(_, state)| state),
-            full_cut: false,
             at_end: false,
             ticked: None,
             specs_seen: None,
@@ -69,7 +68,7 @@ impl Task {
 
     /// Was anything ever committed for this partition? If not, its first transaction must hold a cut.
     pub fn is_new(&self) -> bool {
-        self.state.is_none() && !self.full_cut
+        self.state.is_none()
     }
 
     /// Takes note of when these events could be decided, to tell their delay once they are committed. What a leap skipped
@@ -92,12 +91,16 @@ impl Task {
         partition: i32,
         outbox: &mut Outbox,
         topics: &Topics,
+        offsets: &Offsets,
         effects: &mut Effects,
     ) -> Result<usize> {
         publish::incidents(outbox, topics, partition, &effects.incidents)?;
         for cut in &effects.cuts {
+            if cut.full {
+                // All that we have sent and all that we will lies behind. Without an answer restores begin further back.
+                self.state = offsets.floor(&topics.state, partition, FLOOR_TIMEOUT).or(self.state).or(Some(0));
+            }
             publish::cut(outbox, topics, partition, cut)?;
-            self.full_cut |= cut.full;
             self.cut = cut.partition.cut_position;
         }
         let incidents = effects.incidents.len();
@@ -107,23 +110,18 @@ impl Task {
 
     /// What the transaction that now ends will make true. `position` is that of the consumer.
     pub fn promise(&mut self, partition: i32, position: i64, released: bool) -> Promise {
-        let full_cut = std::mem::take(&mut self.full_cut);
         self.promised = position;
-        let mark = Mark { partition, position, cut: self.cut, state: self.state, full_cut, released };
+        let mark = Mark { partition, position, cut: self.cut, state: self.state, released };
         let judged = std::mem::take(&mut self.judged);
         Promise { mark, clock: self.core.clock(), counts: self.counts.clone(), judged }
     }
 
-    /// It is true. `outbox` still knows where that transaction was delivered. `now_ms` is the host's clock, none where time
-    /// is made up.
-    pub fn keep(&mut self, promise: Promise, outbox: &Outbox, now_ms: Option<i64>, metrics: &ProcessorMetrics) {
+    /// It is true. `now_ms` is the host's clock, none where time is made up.
+    pub fn keep(&mut self, promise: Promise, now_ms: Option<i64>, metrics: &ProcessorMetrics) {
         let Promise { mark, clock, counts, judged } = promise;
         self.settled = mark.position;
         if let Some(now_ms) = now_ms {
             metrics.judged(&judged, now_ms);
-        }
-        if mark.full_cut {
-            self.state = outbox.delivered(publish::note(mark.partition)).or(self.state);
         }
         let new = counts.since(&self.committed);
         self.committed = counts;
@@ -174,20 +172,17 @@ pub(super) struct Mark {
     partition: i32,
     position: i64,
     cut: i64,
-    /// Unless a full cut is part of the transaction.
     state: Option<i64>,
-    full_cut: bool,
     released: bool,
 }
 
 impl Mark {
-    /// Offset and metadata. To be called after the flush, which tells where a full cut was delivered.
-    pub fn offset(&self, topic: &str, producer: &TransactionalProducer) -> PartitionOffset {
-        let delivered = if self.full_cut { producer.delivered(publish::note(self.partition)) } else { None };
+    /// Offset and metadata.
+    pub fn offset(&self, topic: &str, writer: &str) -> PartitionOffset {
         let metadata = Metadata {
-            writer: producer.transactional_id().to_owned(),
+            writer: writer.to_owned(),
             cut: self.cut,
-            state: delivered.or(self.state).unwrap_or(0),
+            state: self.state.unwrap_or(0),
             released: self.released,
         };
         PartitionOffset {

@@ -193,7 +193,7 @@ impl Session {
         }
         self.let_go(consumer)?;
         // 4: specs take effect, quiet partitions are ticked.
-        self.apply_specs()?;
+        self.apply_specs(consumer)?;
         self.tick()?;
         self.tell_lag(consumer);
         // 5: the end of one transaction, the beginning of the end of the next.
@@ -241,7 +241,7 @@ impl Session {
             messages.push(message);
             event = if messages.len() < GROUP { consumer.at_hand()? } else { None };
         }
-        self.process(&messages)?;
+        self.process(consumer, &messages)?;
         self.hold_back(consumer)?;
         if let Some(Event::EndOfPartition(partition)) = event
             && let Some(task) = self.tasks.get_mut(&partition)
@@ -252,7 +252,7 @@ impl Session {
     }
 
     /// Steps a few records, all of whose series are fetched into the cache first.
-    fn process(&mut self, messages: &[Message<'_>]) -> Result<()> {
+    fn process(&mut self, consumer: &GroupConsumer, messages: &[Message<'_>]) -> Result<()> {
         self.meet(messages);
         let mut decoded = Vec::with_capacity(GROUP);
         decoded.extend(messages.iter().map(|message| Decoded::of(&self.ids, message)));
@@ -272,7 +272,7 @@ impl Session {
             }
         }
         let records = messages.iter().zip(&decoded).zip(places);
-        records.into_iter().try_for_each(|((message, decoded), place)| self.step(message, decoded, place))
+        records.into_iter().try_for_each(|((message, decoded), place)| self.step(consumer, message, decoded, place))
     }
 
     fn owned(&self) -> BTreeSet<i32> {
@@ -289,7 +289,13 @@ impl Session {
         if self.hurry { HURRY.max(self.commit_took * WORK_FOR_COMMIT).min(interval) } else { interval }
     }
 
-    fn step(&mut self, message: &Message<'_>, decoded: &Decoded<'_>, place: Option<Place>) -> Result<()> {
+    fn step(
+        &mut self,
+        consumer: &GroupConsumer,
+        message: &Message<'_>,
+        decoded: &Decoded<'_>,
+        place: Option<Place>,
+    ) -> Result<()> {
         let partition = message.partition();
         let Some(task) = self.tasks.get_mut(&partition) else { return Ok(()) };
         if message.offset() < task.position || self.held.is_behind(partition, message.offset()) {
@@ -314,7 +320,8 @@ impl Session {
         self.dirty = true;
         if !self.effects.incidents.is_empty() || !self.effects.cuts.is_empty() {
             task.note_judged(&self.effects.incidents);
-            self.hurry |= task.publish(partition, &mut self.outbox, &self.shared.topics, &mut self.effects)? > 0;
+            let (topics, offsets) = (&self.shared.topics, consumer.offsets());
+            self.hurry |= task.publish(partition, &mut self.outbox, topics, offsets, &mut self.effects)? > 0;
         }
         match outcome {
             Outcome::Rejected(_) if torture::is_without(Sabotage::DeadLettersDropped) => {}
@@ -331,7 +338,7 @@ impl Session {
     }
 
     /// What was registered or unregistered since takes effect between two records.
-    fn apply_specs(&mut self) -> Result<()> {
+    fn apply_specs(&mut self, consumer: &GroupConsumer) -> Result<()> {
         let version = self.shared.registry.version()?;
         for (&partition, task) in self.tasks.iter_mut().filter(|(_, task)| task.specs_seen != Some(version)) {
             let (seen, wanted) = self.shared.registry.specs(|id| id.home(self.shared.partitions) == partition);
@@ -342,7 +349,8 @@ impl Session {
             task.core.apply(changes, task.position, &mut self.effects);
             task.specs_seen = Some(seen);
             if !self.effects.incidents.is_empty() {
-                task.publish(partition, &mut self.outbox, &self.shared.topics, &mut self.effects)?;
+                let (topics, offsets) = (&self.shared.topics, consumer.offsets());
+                task.publish(partition, &mut self.outbox, topics, offsets, &mut self.effects)?;
                 (self.dirty, self.hurry) = (true, true);
             }
         }
@@ -418,7 +426,7 @@ impl Session {
             }
         }
         if torture::is_without(Sabotage::DigestAtCommit) {
-            self.cut_everywhere()?;
+            self.cut_everywhere(consumer)?;
         }
         for (forward, made_up) in std::mem::take(&mut self.forwards) {
             if torture::is_without(Sabotage::ForwardsOutsideTransaction) {
@@ -440,10 +448,11 @@ impl Session {
     }
 
     /// A guard taken away: digests begin and end with commits.
-    fn cut_everywhere(&mut self) -> Result<()> {
+    fn cut_everywhere(&mut self, consumer: &GroupConsumer) -> Result<()> {
         for (&partition, task) in &mut self.tasks {
             task.core.cut(task.position, &mut self.effects);
-            task.publish(partition, &mut self.outbox, &self.shared.topics, &mut self.effects)?;
+            let (topics, offsets) = (&self.shared.topics, consumer.offsets());
+            task.publish(partition, &mut self.outbox, topics, offsets, &mut self.effects)?;
         }
         Ok(())
     }
@@ -477,7 +486,7 @@ impl Session {
             let now_ms = (!self.shared.simulated_time).then(crate::telemetry::clock::now_ms);
             for (partition, promise) in promises {
                 if let Some(task) = self.tasks.get_mut(&partition) {
-                    task.keep(promise, &self.outbox, now_ms, &self.shared.metrics);
+                    task.keep(promise, now_ms, &self.shared.metrics);
                 }
             }
         }

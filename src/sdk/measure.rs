@@ -4,7 +4,7 @@
 use crate::model::spec::nearest_rank;
 use crate::model::state::Rollup;
 use crate::window::digest::{Sketch, estimate};
-use crate::window::panes::Counters;
+use crate::window::steps::Counters;
 
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -30,7 +30,7 @@ pub(super) fn read(report: &mut Report, root: &Node, text: &str) -> Option<Spec>
     Some(Spec {
         id: ServiceId::new(id?)?,
         owner: owner?.to_owned(),
-        sensors: sensors.list,
+        sensors: exact(sensors.list),
         slo: timing.slo,
         window_ms: timing.window_ms,
         step_ms: timing.step_ms,
@@ -38,12 +38,18 @@ pub(super) fn read(report: &mut Report, root: &Node, text: &str) -> Option<Spec>
         recover_for_ms: timing.recover_for_ms,
         flap_limit: timing.flap_limit,
         flap_window_ms: timing.flap_window_ms,
-        causes: plan.causes,
+        causes: exact(plan.causes),
         workload,
         limits,
         dry_run,
-        playbook: plan.steps,
+        playbook: exact(plan.steps),
         text: Arc::from(text),
         hash: SpecHash::of(text),
     })
+}
+
+/// Without the room that it grew by: a processor keeps the specs of 100,000 services.
+fn exact<T>(mut list: Vec<T>) -> Vec<T> {
+    list.shrink_to_fit();
+    list
 }

@@ -18,8 +18,9 @@ use crate::model::topics::Topics;
 use crate::sdk::Error;
 use crate::telemetry::clock::now_ms;
 use crate::window::clock::PartitionClock;
-use crate::window::panes::{Counters, Panes};
+use crate::window::panes::Panes;
 use crate::window::round_up;
+use crate::window::steps::Counters;
 
 /// So many records of the past are read at most.
 const PAST_RECORDS: i64 = 500_000;

@@ -3,12 +3,12 @@
 //! Kept are the latest reading at or before the last instant that was evaluated, and for each later step its latest.
 //! Two or three readings as a rule.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::place_of;
 use crate::model::state::LatestReading;
 
 /// Attributes of a reading, shared.
@@ -76,18 +76,31 @@ impl Latest {
         self.readings.iter().map(|last| last.end).find(|end| *end > at)
     }
 
-    /// What no cut has published yet.
-    pub fn publish(&mut self, settled: i64) -> Vec<LatestReading> {
+    /// Puts what no cut has published yet in the place of `out`.
+    pub fn publish(&mut self, settled: i64, out: &mut Vec<LatestReading>) {
         self.settle(settled);
-        let fresh = self.readings.iter_mut().filter(|last| last.fresh);
-        fresh
-            .map(|last| {
-                last.fresh = false;
-                let attributes = last.attributes.as_deref().cloned().unwrap_or_default();
-                LatestReading { ts: last.ts, value: last.value, attributes }
-            })
-            .collect()
+        let fresh = self.readings.iter_mut().filter(|last| last.fresh).map(|last| {
+            last.fresh = false;
+            let attributes = last.attributes.as_deref().cloned().unwrap_or_default();
+            LatestReading { ts: last.ts, value: last.value, attributes }
+        });
+        out.clear();
+        out.extend(fresh);
     }
+}
+
+/// Where the step that ends at `end` is among steps whose ends ascend, or else where it would be put. From behind, as
+/// readings come nearly in order.
+fn place_of(ends: impl DoubleEndedIterator<Item = i64> + ExactSizeIterator, end: i64) -> Result<usize, usize> {
+    let mut place = ends.len();
+    for other in ends.rev() {
+        match other.cmp(&end) {
+            Ordering::Less => break,
+            Ordering::Equal => return Ok(place - 1),
+            Ordering::Greater => place -= 1,
+        }
+    }
+    Err(place)
 }
 
 #[cfg(test)]
@@ -102,8 +115,21 @@ mod tests {
         latest
     }
 
+    fn published(latest: &mut Latest, settled: i64) -> Vec<LatestReading> {
+        let mut out = vec![LatestReading::default()];
+        latest.publish(settled, &mut out);
+        out
+    }
+
     fn values(latest: &mut Latest, settled: i64) -> Vec<f64> {
-        latest.publish(settled).iter().map(|last| last.value).collect()
+        published(latest, settled).iter().map(|last| last.value).collect()
+    }
+
+    #[test]
+    fn a_step_is_found_or_has_its_place() {
+        let ends = [10_i64, 20, 30];
+        let found = [5, 10, 15, 30, 35].map(|end| place_of(ends.into_iter(), end));
+        assert_eq!(found, [Err(0), Ok(0), Err(1), Ok(2), Err(3)]);
     }
 
     #[test]
@@ -129,7 +155,7 @@ mod tests {
     fn what_was_published_comes_back() {
         let mut latest = noted(&[(1500, 2.0), (2500, 3.0)], 2_000);
         let mut restored = Latest::default();
-        for reading in latest.publish(2_000) {
+        for reading in published(&mut latest, 2_000) {
             restored.restore(super::super::round_up(reading.ts, 1_000), &reading, 2_000);
         }
         assert_eq!(restored.at(3000).map(|last| last.value), Some(3.0));

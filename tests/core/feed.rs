@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hms_ops::codec;
 use hms_ops::model::ids::{TICK_SENSOR, TICK_SERVICE};
 use hms_ops::model::reading::Reading;
 use hms_ops::model::state::{PartitionRecord, Rollup, ServiceRecord};
@@ -61,7 +62,7 @@ impl Kept {
         for cut in &effects.cuts {
             self.partition = Some(cut.partition.clone());
             self.services.extend(cut.services.iter().map(|record| (record.service.clone(), record.clone())));
-            self.rollups.extend(cut.rollups.iter().cloned());
+            self.rollups.extend(cut.rollups.iter().map(|(_, value)| codec::state::decode_rollup(value).unwrap()));
         }
     }
 

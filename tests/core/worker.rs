@@ -102,10 +102,8 @@ pub fn publish(to: &mut Partition, effects: &mut Effects, transaction: Option<Tr
     }
     let mut full = None;
     for cut in &effects.cuts {
-        for rollup in &cut.rollups {
-            let mut value = Vec::new();
-            codec::state::encode_rollup(rollup, &mut value);
-            to.rollups.append(value, transaction);
+        for (_, value) in cut.rollups.iter() {
+            to.rollups.append(value.to_vec(), transaction);
         }
         let begin = to.state.end();
         for service in &cut.services {

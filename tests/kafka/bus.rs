@@ -54,6 +54,36 @@ fn aborted_and_open_transactions_are_hidden() {
     assert!(matches!(reader.next(PATIENCE).unwrap(), Next::End));
 }
 
+/// More of them than the client's queue holds, and than it is given at once: all are there, once and in order, with what
+/// was sent one by one before and after. One that is too large fails.
+#[test]
+fn many_records_are_sent_with_few_calls() {
+    let (input, out) = (create_topic("in", 1), create_topic("out", 2));
+    let (consumer, _member, _, _) = alone(&input);
+    let small = [("queue.buffering.max.messages".to_owned(), "300".to_owned())].into();
+    let settings = settings().with_overrides(&small, |_| None).unwrap();
+    let mut producer = TransactionalProducer::new(&settings, &unique("tx")).unwrap();
+    let numbers: Vec<String> = (0..2_000).map(|n| n.to_string()).collect();
+    producer.send(&record(&out, 1, "first")).unwrap();
+    producer.send_all(&out, 1, numbers.iter().map(|n| (b"key".as_slice(), n.as_bytes()))).unwrap();
+    producer.send_all(&out, 1, std::iter::empty()).unwrap();
+    producer.send(&record(&out, 1, "last")).unwrap();
+    committed(producer.commit(&[offset(&input, 0, 0, "")], &consumer.group_metadata().unwrap()).unwrap());
+    let seen = values(&out, 1, Isolation::Committed);
+    assert_eq!(seen.len(), numbers.len() + 2);
+    assert_eq!((&*seen[0], &seen[1..=numbers.len()], &*seen[numbers.len() + 1]), ("first", &*numbers, "last"));
+    assert_eq!(values(&out, 0, Isolation::Uncommitted), Vec::<String>::new());
+
+    // A producer may be in doubt after a commit that was disturbed: another one.
+    let mut producer = TransactionalProducer::new(&settings, &unique("tx")).unwrap();
+    let large = vec![b'x'; 2 << 20];
+    let refused =
+        producer.send_all(&out, 0, [b"small".as_slice(), &large].into_iter().map(|value| (b"".as_slice(), value)));
+    assert_eq!(refused.unwrap_err().verdict(), Verdict::Fatal);
+    producer.abort().unwrap();
+    assert_eq!(values(&out, 0, Isolation::Committed), Vec::<String>::new());
+}
+
 /// Offsets and their metadata are committed with the records or not at all.
 #[test]
 fn offsets_and_metadata_are_part_of_the_transaction() {
@@ -63,11 +93,8 @@ fn offsets_and_metadata_are_part_of_the_transaction() {
     assert_eq!(consumer.committed(&[0, 1]).unwrap()[0].offset, None);
 
     produce(&input, 0, &["x", "y", "z"]);
-    producer.send_noted(&record(&out, 0, "first"), 7).unwrap();
-    producer.send_noted(&record(&out, 0, "second"), 8).unwrap();
-    producer.flush().unwrap();
-    // Known before the commit, so that they can travel in its metadata.
-    assert_eq!((producer.delivered(7), producer.delivered(8)), (Some(0), Some(1)));
+    producer.send(&record(&out, 0, "first")).unwrap();
+    producer.send(&record(&out, 0, "second")).unwrap();
     let both = [offset(&input, 0, 2, "cut=0 full=1"), offset(&input, 1, 0, "")];
     committed(producer.commit(&both, &consumer.group_metadata().unwrap()).unwrap());
     let found = consumer.committed(&[0, 1]).unwrap();

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use hms_ops::bus::Admin;
+use hms_ops::bus::{Admin, Error, Offsets, Producer, Record, Settings, TopicSpec};
+use hms_ops::local::kafka::{LocalKafka, Options};
 use serde_json::{Value, json};
 
 use crate::harness::*;
@@ -19,6 +20,28 @@ fn ops(verb: &str, prefix: &str, more: &[&str]) -> Output {
 fn answer(output: &Output) -> (i32, Vec<Value>) {
     let lines = std::str::from_utf8(&output.stdout).unwrap().lines();
     (output.status.code().unwrap(), lines.map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// A Kafka as it comes makes a topic for whoever asks for one, with one partition.
+#[test]
+fn no_client_of_ours_makes_a_topic_by_asking_for_it() {
+    let mut options = Options::default();
+    options.properties.insert("auto.create.topics.enable".to_owned(), "true".to_owned());
+    let kafka = LocalKafka::start(&options).unwrap();
+    let settings = Settings::new(kafka.brokers(), "test");
+    let admin = Admin::new(&settings).unwrap();
+    let spec = TopicSpec { name: "four".to_owned(), partitions: 4, replication: 1, configs: BTreeMap::new() };
+    for _ in 0..2 {
+        assert!(admin.create_topic(&spec).unwrap());
+        assert_eq!(Offsets::new(&settings).unwrap().partitions("four").unwrap(), 4);
+        admin.delete_topic("four").unwrap();
+    }
+    let is_missing = |refused: Result<(), Error>| matches!(refused, Err(Error::NoSuchTopic { .. }));
+    let record = Record { topic: "none", value: Some(b"x"), ..Record::default() };
+    assert!(is_missing(Producer::new(&settings, 10).unwrap().send(&record, PATIENCE)));
+    assert!(is_missing(Offsets::new(&settings).unwrap().partitions("none").map(drop)));
+    let made = admin.describe_topics(&["none", "four"]).unwrap();
+    assert!(made.values().all(Option::is_none), "{made:?}");
 }
 
 /// diff: 8 missing -> apply -> diff: none -> somebody turns a knob -> diff: 1 -> apply -> diff: none.

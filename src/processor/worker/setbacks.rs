@@ -40,7 +40,8 @@ impl Session {
             let mut task = Task::new(restored);
             if task.is_new() {
                 task.core.cut(task.position, &mut self.effects);
-                task.publish(partition, &mut self.outbox, &self.shared.topics, &mut self.effects)?;
+                let (topics, offsets) = (&self.shared.topics, consumer.offsets());
+                task.publish(partition, &mut self.outbox, topics, offsets, &mut self.effects)?;
             }
             consumer.start(partition, task.position)?;
             let taken = TakenOver { partition, position: task.position, took: began.elapsed() };

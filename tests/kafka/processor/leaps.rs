@@ -6,11 +6,13 @@
 //! clock:   ------->  suspended      leap ---->
 //! ```
 
+use hms_ops::bus::Offsets;
+use hms_ops::codec::{self, state::StateRecord};
 use hms_ops::model::incident::{EventKind, IncidentEvent};
 
 use crate::oracle::dice::Dice;
-use crate::rig::fleet::PARTITIONS;
-use crate::rig::judge::confirm;
+use crate::rig::fleet::{Fleet, PARTITIONS};
+use crate::rig::judge::{confirm, stored};
 use crate::rig::story::{HOUR, MINUTE, SECOND, Story, by_dice, spec};
 
 /// How many of them are so.
@@ -118,6 +120,50 @@ fn what_is_old_late_or_of_the_last_moment_survives_a_restart() {
     }
     assert_eq!(count(&events, |kind| matches!(kind, EventKind::Resolved { .. })), 5 * services);
     assert_eq!(count(&events, |kind| matches!(kind, EventKind::SpecActivated { .. })), 3 * services);
+}
+
+/// ```text
+/// ops.state/p:  F p ... p | p ... p F p ... p     F: a full cut, once an hour   |: all before is committed
+///                          ^---------^ here the next owner begins to read
+/// ```
+#[test]
+fn a_takeover_reads_the_state_from_the_last_full_cut_and_not_from_hours_before() {
+    let mut story = Story::new("hour");
+    story.silence(50 * MINUTE, 30 * SECOND);
+    story.fleet.flush();
+    story.fleet.wait_until_caught_up();
+    let committed = ends_of_state(&story.fleet);
+    story.silence(20 * MINUTE, 30 * SECOND);
+    let fleet = story.end();
+    for (partition, (_, metadata)) in fleet.committed().into_iter().enumerate() {
+        let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+        let begin = metadata["state"].as_i64().unwrap();
+        let full = full_cuts(&fleet, i32::try_from(partition).unwrap());
+        assert!(full.len() >= 2, "{full:?}");
+        assert!((committed[partition]..=full[full.len() - 1]).contains(&begin), "{begin}: {committed:?}, {full:?}");
+    }
+    confirm(&fleet);
+}
+
+/// Where each partition of `ops.state` ends.
+fn ends_of_state(fleet: &Fleet) -> Vec<i64> {
+    let offsets = Offsets::new(&fleet.settings).unwrap();
+    (0..PARTITIONS).map(|partition| offsets.watermarks(&fleet.topics.state, partition).unwrap().high).collect()
+}
+
+/// Where the full cuts of a partition begin: those after which the partition remembers another one.
+fn full_cuts(fleet: &Fleet, partition: i32) -> Vec<i64> {
+    let (mut full, mut begin, mut last) = (Vec::new(), None, None);
+    for record in stored(fleet, &fleet.topics.state, partition) {
+        let begins = *begin.get_or_insert(record.offset);
+        if let StateRecord::Partition(record) = codec::state::decode_state(&record.value.unwrap()).unwrap() {
+            if last != Some(record.full_cut_clock) {
+                full.push(begins);
+            }
+            (begin, last) = (None, Some(record.full_cut_clock));
+        }
+    }
+    full
 }
 
 /// Clocks of sensors, host and broker by dice: what is published is what the oracle says (`confirm`), and where every
