@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,25 @@ struct Board {
     delays: [Vec<i64>; LATENESS_MS.len()],
 }
 
+/// The board that who tips and who listens share.
+#[derive(Default)]
+struct Shared {
+    board: Mutex<Board>,
+    /// One more is answered.
+    answered: Condvar,
+}
+
+impl Shared {
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until all that has tipped is answered, but not forever: who looks at the figures sees what is missing.
+    fn wait_for_the_last(&self, patience: Duration) {
+        drop(self.answered.wait_timeout_while(self.board(), patience, |board| !board.tipped.is_empty()));
+    }
+}
+
 /// Emits for `length`, at `per_second` readings a second over the services of `load`.
 ///
 /// # Errors
@@ -93,18 +112,18 @@ pub fn run(bench: &Bench<'_>, load: &Load, per_second: f64, length: Duration) ->
     let mut reader = Reader::open(&ground.settings, &ground.topics.incidents, Isolation::Committed, starts)?;
     wait_for_specs(bench, &mut reader, &mut child, load.series as usize + tipping.len())?;
 
-    let (board, done) = (Mutex::new(Board::default()), AtomicBool::new(false));
+    let (shared, done) = (Shared::default(), AtomicBool::new(false));
     let per_second_came = thread::scope(|scope| {
-        let listener = scope.spawn(|| listen(&mut reader, &tipping, &board, &done));
+        let listener = scope.spawn(|| listen(&mut reader, &tipping, &shared, &done));
         let loader = scope.spawn(|| emit(&ground, load, per_second, &done));
-        let tipped = tip(bench, &ground, &tipping, &mut child, &board, length);
+        let tipped = tip(bench, &ground, &tipping, &mut child, &shared, length);
         done.store(true, Ordering::Relaxed);
         listener.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         let came = loader.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         tipped.map(|()| came)
     })?;
     child.stop();
-    let board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let board = shared.board.into_inner().unwrap_or_else(PoisonError::into_inner);
     let rows =
         LATENESS_MS.into_iter().zip(board.count).zip(board.delays).map(|((lateness_ms, tipped), mut delays_ms)| {
             delays_ms.sort_unstable();
@@ -157,7 +176,7 @@ fn tip(
     ground: &Ground,
     services: &[Tipping],
     child: &mut Child,
-    board: &Mutex<Board>,
+    shared: &Shared,
     length: Duration,
 ) -> Result<()> {
     let appender = Appender::new(&ground.settings)?;
@@ -184,15 +203,14 @@ fn tip(
         let value = reading(&service.name, if is_bad { THRESHOLD + 1.0 } else { THRESHOLD / 3.0 });
         let append = appender.append(&record(ground, &service.name, &value), PATIENCE)?;
         if is_bad {
-            let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut board = shared.board();
             board.tipped.insert(service.name.clone(), append);
             board.count[service.lateness] += 1;
             let (passed, all) = (start.elapsed().as_secs(), cycles * CYCLE.as_secs());
             bench.tell.progress(&format!("delay: {passed} of {all} s"));
         }
     }
-    // The last verdicts have a cycle to come.
-    thread::sleep(CYCLE);
+    shared.wait_for_the_last(CYCLE);
     Ok(())
 }
 
@@ -231,7 +249,7 @@ fn emit(ground: &Ground, load: &Load, per_second: f64, done: &AtomicBool) -> Res
 }
 
 /// Notes how late each `opened` comes.
-fn listen(reader: &mut Reader, services: &[Tipping], board: &Mutex<Board>, done: &AtomicBool) -> Result<()> {
+fn listen(reader: &mut Reader, services: &[Tipping], shared: &Shared, done: &AtomicBool) -> Result<()> {
     let lateness: BTreeMap<&str, usize> =
         services.iter().map(|service| (service.name.as_str(), service.lateness)).collect();
     while !done.load(Ordering::Relaxed) {
@@ -241,11 +259,12 @@ fn listen(reader: &mut Reader, services: &[Tipping], board: &Mutex<Board>, done:
         if !matches!(event.kind, EventKind::Opened { .. }) {
             continue;
         }
-        let mut board = board.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut board = shared.board();
         let append = board.tipped.remove(event.service.as_str());
         if let (Some(append), Some(&lateness)) = (append, lateness.get(event.service.as_str())) {
             board.delays[lateness].push(received - append);
         }
+        shared.answered.notify_one();
     }
     Ok(())
 }

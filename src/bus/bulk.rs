@@ -4,7 +4,7 @@
 //! what is on the topic, not what was tried.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -15,6 +15,7 @@ use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext};
 use super::context::{self, Deliveries};
 use super::error::{Error, Place};
 use super::record::Record;
+use super::room::Room;
 use super::settings::Settings;
 use super::verdict::Verdict;
 
@@ -53,14 +54,13 @@ impl Bulk {
     /// # Errors
     /// The client's, or that of an earlier record.
     pub fn send(&mut self, record: &Record<'_>, patience: Duration) -> Result<(), Error> {
-        let deadline = Instant::now() + patience;
+        let mut room = Room::within(patience);
         let record = Record { topic: &self.topic, ..*record };
         let mut outgoing = record.outgoing(());
         while let Err((error, back)) = self.client.send(outgoing) {
-            if error.rdkafka_error_code() != Some(Code::QueueFull) || Instant::now() >= deadline {
+            if !room.waits_for(&self.client, &error) {
                 return Err(Error::client("filling a topic", record.place())(error));
             }
-            self.client.poll(Duration::from_millis(5));
             outgoing = back;
         }
         self.sent += 1;

@@ -40,6 +40,7 @@ mod queue;
 pub mod reader;
 pub mod rebalance;
 pub mod record;
+mod room;
 mod served;
 pub mod settings;
 pub mod transaction;

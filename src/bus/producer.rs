@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -14,6 +14,7 @@ use rdkafka::producer::Producer as _;
 use super::context::Deliveries;
 use super::error::{Error, Place};
 use super::record::Record;
+use super::room::Room;
 use super::served::Served;
 use super::settings::Settings;
 use crate::codec::ids::Ids;
@@ -79,8 +80,8 @@ impl Producer {
     /// [`Error::NoSuchTopic`]; `Retry` if the cluster did not answer, or there was no room, in time. The record was
     /// not taken then.
     pub fn send(&self, record: &Record<'_>, timeout: Duration) -> Result<(), Error> {
-        let deadline = Instant::now() + timeout;
         self.look_up(record.topic, timeout)?;
+        let mut room = Room::within(timeout);
         let framed = record.value.and_then(|value| self.ids.frame(value));
         let mut outgoing = record.framed(framed.as_deref()).outgoing(());
         loop {
@@ -95,12 +96,9 @@ impl Producer {
             } else {
                 KafkaError::MessageProduction(Code::QueueFull)
             };
-            let full = refused.rdkafka_error_code() == Some(Code::QueueFull);
-            if !full || Instant::now() >= deadline {
+            if !room.waits_for(&self.client, &refused) {
                 return Err(Error::client("sending a record", record.place())(refused));
             }
-            // Serves deliveries, which is what makes room.
-            self.client.poll(Duration::from_millis(5));
         }
     }
 

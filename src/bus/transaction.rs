@@ -31,6 +31,7 @@ use super::context::Deliveries;
 use super::error::{Error, Place};
 use super::group::GroupMetadata;
 use super::record::{PartitionOffset, Record, offset_list};
+use super::room::Room;
 use super::served::Served;
 use super::settings::{Settings, TRANSACTION_TIMEOUT};
 use super::verdict::Verdict;
@@ -131,7 +132,7 @@ impl TransactionalProducer {
         // The only readings within a transaction are strangers', which go home as they are.
         let framed = record.value.and_then(|value| self.ids.frame_decided(value));
         let mut outgoing = record.framed(framed.as_deref()).outgoing(());
-        let mut room = Room::default();
+        let mut room = Room::within(PATIENCE);
         loop {
             match self.client.send(outgoing) {
                 Ok(()) => return Ok(()),
@@ -156,7 +157,7 @@ impl TransactionalProducer {
             return records.try_for_each(|entry| self.send(&Record::of(topic, partition, entry)));
         }
         self.begin()?;
-        let (mut these, mut room) = (Vec::with_capacity(batch::CALL), Room::default());
+        let (mut these, mut room) = (Vec::with_capacity(batch::CALL), Room::within(PATIENCE));
         loop {
             these.extend(records.by_ref().take(batch::CALL - these.len()));
             if these.is_empty() {
@@ -169,7 +170,7 @@ impl TransactionalProducer {
             };
             if taken > 0 {
                 these.drain(..taken);
-                room = Room::default();
+                room = Room::within(PATIENCE);
             }
         }
     }
@@ -380,24 +381,6 @@ impl TransactionalProducer {
                 verdict => return Err(Error::judged(operation, Place::none(), verdict, error)),
             }
         }
-    }
-}
-
-/// Waits until the client has room for what it is given.
-#[derive(Default)]
-struct Room {
-    full_since: Option<Instant>,
-}
-
-impl Room {
-    /// Is `error` that there is none, and is there still patience? Then it has waited a little.
-    fn waits_for(&mut self, client: &BaseProducer<Deliveries>, error: &KafkaError) -> bool {
-        let is_full = error.rdkafka_error_code() == Some(Code::QueueFull);
-        let waits = is_full && self.full_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE;
-        if waits {
-            client.poll(Duration::from_millis(5));
-        }
-        waits
     }
 }
 

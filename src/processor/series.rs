@@ -14,7 +14,7 @@ use crate::window::latest::{Attributes, Latest};
 use crate::window::panes::Panes;
 use crate::window::round_up;
 use crate::window::sketches::Sketches;
-use crate::window::steps::{Counters, Steps};
+use crate::window::steps::{self, Counters, Steps};
 
 /// See the module.
 #[derive(Debug)]
@@ -196,8 +196,7 @@ impl Series {
         let settled = self.settle(next);
         if self.role.is_target {
             for pane in &rollup.panes {
-                let counters = Counters { n: pane.n, over: pane.over, unrecovered: pane.unrecovered };
-                self.panes.count(pane.end, counters);
+                self.panes.count(pane.end, pane.into());
             }
         }
         for latest in rollup.latest.iter().filter(|_| self.role.matters()) {
@@ -266,8 +265,8 @@ impl Pending {
         }
         self.late += u64::from(late);
         if self.values.len() == self.values.capacity() {
-            // Not the double: the next cuts need no more than the first, in each of 100,000 series.
-            self.values.reserve_exact(self.values.len() / 8 + 4);
+            // The next cuts need no more than the first.
+            self.values.reserve_exact(steps::growth(self.values.len(), 1));
         }
         self.values.push(value);
     }

@@ -22,7 +22,7 @@ impl Measured {
     pub fn of(rollups: &[&Rollup], (after, to): (i64, i64), objective_ppm: u32) -> Self {
         let mut counters = Counters::default();
         let panes = rollups.iter().flat_map(|rollup| &rollup.panes).filter(|pane| after < pane.end && pane.end <= to);
-        panes.for_each(|pane| counters.add(Counters { n: pane.n, over: pane.over, unrecovered: pane.unrecovered }));
+        panes.for_each(|pane| counters.add(pane.into()));
         let digests = rollups.iter().filter_map(|rollup| Sketch::of_rollup(rollup).digest(after, to)).collect();
         let p95_estimate = estimate(digests, f64::from(objective_ppm) / 1e6);
         Self { n: counters.n, over: counters.over, p95_estimate }

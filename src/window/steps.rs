@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
+use crate::model::state::RollupPane;
+
 /// What is counted of the readings of one step, or of a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -14,6 +16,12 @@ pub struct Counters {
     pub over: u64,
     /// Those above the recover threshold.
     pub unrecovered: u64,
+}
+
+impl From<&RollupPane> for Counters {
+    fn from(&RollupPane { n, over, unrecovered, .. }: &RollupPane) -> Self {
+        Self { n, over, unrecovered }
+    }
 }
 
 impl Counters {
@@ -254,10 +262,16 @@ pub(super) fn address_of<T>(item: Option<&T>) -> *const u8 {
     item.map_or(std::ptr::null(), |item| std::ptr::from_ref(item).cast())
 }
 
-/// Makes room for `more`, and an eighth beyond: doubling would waste as much as a window holds, in each of 100,000 series.
+/// By how many what holds `length` and is full grows for `more`: an eighth beyond. Doubling would waste as much as a window
+/// holds, in each of 100,000 series.
+pub fn growth(length: usize, more: usize) -> usize {
+    more + length / 8 + 4
+}
+
+/// Makes room for `more`.
 pub(super) fn make_room<T>(ring: &mut VecDeque<T>, more: usize) {
     if ring.capacity() - ring.len() < more {
-        ring.reserve_exact(more + ring.len() / 8 + 4);
+        ring.reserve_exact(growth(ring.len(), more));
     }
 }
 
