@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as native;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -80,8 +80,8 @@ impl Producer {
     /// [`Error::NoSuchTopic`]; `Retry` if the cluster did not answer, or there was no room, in time. The record was
     /// not taken then.
     pub fn send(&self, record: &Record<'_>, timeout: Duration) -> Result<(), Error> {
+        let mut room = Room::since(Instant::now(), timeout);
         self.look_up(record.topic, timeout)?;
-        let mut room = Room::within(timeout);
         let framed = record.value.and_then(|value| self.ids.frame(value));
         let mut outgoing = record.framed(framed.as_deref()).outgoing(());
         loop {
